@@ -115,8 +115,8 @@ TL_MUSTCHECK enum tl_status tl_store_series_read(struct tl_store_reader *, const
 /* A write of one symbol's series; the caller fills it, it is pinned until cb. Rows are encoded by
  * tl_store_put_prepare on the calling (worker) thread, so the writer thread only copies blobs into SQLite. A series
  * replaces a stored one only if (version, kernel_version, token) is not lower; otherwise it is skipped, counted in
- * `superseded`, status OK. When the stored one has the same revision and kernel version and fewer bars, only the chunks
- * behind its full ones are rewritten. */
+ * `superseded`, status OK. When the stored one has the same revision and kernel version and fewer bars, the chunks
+ * before the one that holds its last row stay as they are (the last row itself may differ: a week under way). */
 struct tl_store_put {
     struct tl_series_key key;       /* .spec is ignored: see items */
     size_t count;
