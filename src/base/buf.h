@@ -13,6 +13,7 @@ struct tl_buf {
     char *p;
     size_t n, cap, max_bytes;
     bool failed;
+    bool too_large; /* why it failed: the maximum, not memory */
 };
 
 /* max_bytes 0: SIZE_MAX / 2. Allocates nothing yet. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A streaming JSON writer into a tl_buf. Commas and escapes are its business; nesting is asserted.
+/* A streaming JSON writer into a tl_buf. Commas and escapes are its business; nesting is asserted (at most 63 deep).
  * Bytes that are not UTF-8 become U+FFFD. Non-finite doubles become null. */
 #ifndef TL_BASE_JSON_H
 #define TL_BASE_JSON_H
@@ -10,6 +10,7 @@ struct tl_json {
     struct tl_buf *out; /* [borrow: while writing] */
     unsigned depth;
     uint64_t has_item;  /* bit d: something stands at depth d already */
+    uint64_t is_object; /* bit d: depth d is an object, else an array */
     bool after_key;
 };
 
