@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of commands. A row is all that parser, --help, completion and man page know of a command. */
+
+#include "cli/commands.h"
+
+#include <limits.h>
+
+static const struct tl_option global_options[] = {
+    {"store", 0, TL_VALUE_TEXT, "URL", "Store to use: sqlite:PATH or a path", "store", NULL, 0, 0},
+    {"config", 0, TL_VALUE_FILE, "FILE", "Read settings from FILE instead of the usual places", NULL, NULL, 0, 0},
+    {"log-level", 0, TL_VALUE_CHOICE, "LEVEL", "Least important log lines to write to standard error", "log.level",
+     "debug|info|warn|error|off", 0, 0},
+    {"no-color", 0, TL_VALUE_FLAG, NULL, "No colors, also on a terminal (as NO_COLOR does)", NULL, NULL, 0, 0},
+    {"help", 'h', TL_VALUE_FLAG, NULL, "Show help and exit", NULL, NULL, 0, 0},
+    {"version", 0, TL_VALUE_FLAG, NULL, "Show the version and exit", NULL, NULL, 0, 0},
+    {0},
+};
+
+#define OPT_JSON                                                                                                       \
+    {                                                                                                                  \
+        "json", 0, TL_VALUE_FLAG, NULL, "Print JSON", NULL, NULL, 0, 0                                                 \
+    }
+#define OPT_QUIET                                                                                                      \
+    {                                                                                                                  \
+        "quiet", 'q', TL_VALUE_FLAG, NULL, "No progress", NULL, NULL, 0, 0                                             \
+    }
+#define OPT_FREQ                                                                                                       \
+    {                                                                                                                  \
+        "freq", 'f', TL_VALUE_CHOICE, "FREQ", "Frequency of the bars", "calc.freq", "1m|5m|15m|30m|60m|1d|1w|1mo", 0,  \
+            0                                                                                                          \
+    }
+#define OPT_ADJUST                                                                                                     \
+    {                                                                                                                  \
+        "adjust", 0, TL_VALUE_TEXT, "HOW", "Price adjustment: raw, forward (qfq) or backward (hfq)", "calc.adjust",    \
+            "raw|forward|backward", 0, 0                                                                               \
+    }
+#define OPT_LAST                                                                                                       \
+    {                                                                                                                  \
+        "last", 'n', TL_VALUE_COUNT, "N", "Only the last N rows", NULL, NULL, 1, 0                                     \
+    }
+#define OPT_FROM                                                                                                       \
+    {                                                                                                                  \
+        "from", 0, TL_VALUE_DATE, "DATE", "Only rows of DATE and later", NULL, NULL, 0, 0                              \
+    }
+#define OPT_TO                                                                                                         \
+    {                                                                                                                  \
+        "to", 0, TL_VALUE_DATE, "DATE", "Only rows of DATE and earlier", NULL, NULL, 0, 0                              \
+    }
+#define OPT_FORMAT                                                                                                     \
+    {                                                                                                                  \
+        "format", 0, TL_VALUE_CHOICE, "FORM", "How to print", NULL, "table|csv|json", 0, 0                             \
+    }
+#define OPT_END                                                                                                        \
+    {                                                                                                                  \
+        0                                                                                                              \
+    }
+
+static const struct tl_option sample_options[] = {
+    {"symbols", 's', TL_VALUE_COUNT, "N", "Symbols to make (300)", NULL, NULL, 1, 20000},
+    {"years", 'y', TL_VALUE_COUNT, "N", "Years of trading days (5)", NULL, NULL, 1, 50},
+    {"seed", 0, TL_VALUE_COUNT, "N", "Another seed makes another market (1)", NULL, NULL, 0, 0},
+    {"end", 0, TL_VALUE_DATE, "DATE", "Last trading date (2024-12-31)", NULL, NULL, 0, 0},
+    OPT_JSON,
+    OPT_QUIET,
+    OPT_END,
+};
+
+static const struct tl_option import_options[] = {
+    {"symbol", 's', TL_VALUE_TEXT, "SYMBOL", "The symbol of all rows, instead of a column or the file name", NULL, NULL,
+     0, 0},
+    {"market", 'm', TL_VALUE_TEXT, "MARKET", "Market of bare codes: SH, SZ, BJ, HK, US or FUTURES", NULL,
+     "SH|SZ|BJ|HK|US|FUTURES", 0, 0},
+    {"freq", 'f', TL_VALUE_CHOICE, "FREQ", "Frequency of the bars, instead of what the times say", NULL,
+     "1m|5m|15m|30m|60m|1d|1w|1mo", 0, 0},
+    {"tz", 0, TL_VALUE_TEXT, "ZONE", "Time zone of the times, like Asia/Shanghai or +08:00, instead of the market's",
+     NULL, NULL, 0, 0},
+    {"bar-time", 0, TL_VALUE_CHOICE, "END", "Whether a time is the bar's start or its end", NULL, "start|end", 0, 0},
+    {"profile", 'p', TL_VALUE_CHOICE, "VENDOR", "Headers, encoding and units of a vendor", NULL,
+     "baostock|akshare|tushare|tdx|yahoo", 0, 0},
+    {"kind", 'k', TL_VALUE_CHOICE, "KIND", "What the rows are (bars)", NULL, "bars|factors|calendar", 0, 0},
+    {"calendar", 0, TL_VALUE_TEXT, "NAME", "The calendar that trading days belong to, like CN or US", NULL, NULL, 0, 0},
+    {"provisional", 0, TL_VALUE_FLAG, NULL, "The last bar of each symbol is not final yet", NULL, NULL, 0, 0},
+    {"errors", 'e', TL_VALUE_FLAG, NULL, "List every rejected row, not only the first", NULL, NULL, 0, 0},
+    OPT_JSON,
+    OPT_QUIET,
+    OPT_END,
+};
+
+static const struct tl_option calc_options[] = {
+    {"date", 'd', TL_VALUE_DATE, "DATE", "Only symbols that have a bar on DATE (else the others are skipped)", NULL,
+     NULL, 0, 0},
+    {"symbols", 's', TL_VALUE_TEXT, "LIST", "A,B,...; @FILE with one a line; or all (the default)", NULL, NULL, 0, 0},
+    {"indicators", 'i', TL_VALUE_TEXT, "SPECS", "Indicators, parted by ';'", NULL, NULL, 0, 0},
+    {"set", 0, TL_VALUE_TEXT, "NAME", "A set of indicators of the configuration", "calc.set", NULL, 0, 0},
+    OPT_FREQ,
+    OPT_ADJUST,
+    {"workers", 'w', TL_VALUE_TEXT, "N", "Threads that compute; 0: one per core", "calc.workers", NULL, 0, 0},
+    {"recompute", 0, TL_VALUE_FLAG, NULL, "Compute also what is fresh in the store", NULL, NULL, 0, 0},
+    {"errors", 'e', TL_VALUE_FLAG, NULL, "List every failed item, not only the first", NULL, NULL, 0, 0},
+    OPT_JSON,
+    OPT_QUIET,
+    OPT_END,
+};
+
+static const struct tl_option get_options[] = {
+    OPT_LAST,   OPT_FROM,
+    OPT_TO,     OPT_FORMAT,
+    OPT_JSON,   OPT_FREQ,
+    OPT_ADJUST, {"provisional", 0, TL_VALUE_FLAG, NULL, "Also the bar that is not final yet", NULL, NULL, 0, 0},
+    OPT_END,
+};
+
+static const struct tl_option bars_options[] = {
+    OPT_LAST, OPT_FROM, OPT_TO, OPT_FORMAT, OPT_JSON, OPT_FREQ, OPT_ADJUST, OPT_END,
+};
+
+static const struct tl_option json_options[] = {OPT_JSON, OPT_END};
+
+static const struct tl_option help_options[] = {
+    {"man", 0, TL_VALUE_FLAG, NULL, "Print the manual page (mdoc)", NULL, NULL, 0, 0},
+    OPT_END,
+};
+
+static const struct tl_example sample_examples[] = {
+    {"tierline sample sample", "Writes 300 symbols and 5 years into the folder sample."},
+    {0},
+};
+static const struct tl_example import_examples[] = {
+    {"tierline import sample/bars", "Imports every file of a folder; each file's name is its symbol."},
+    {"tierline import --kind factors sample/factors.csv", "Imports adjustment factors."},
+    {"tierline import --profile tdx SH#600519.txt", "Imports an export of TDX: GBK, volume in hands."},
+    {0},
+};
+static const struct tl_example calc_examples[] = {
+    {"tierline calc", "Computes the set daily for every symbol."},
+    {"tierline calc --symbols 600519.SH,000001.SZ --indicators 'MACD;RSI(6)' --adjust forward",
+     "Computes two indicators of two symbols on forward-adjusted prices."},
+    {0},
+};
+static const struct tl_example get_examples[] = {
+    {"tierline get 600519.SH 'MACD(12,26,9)' --last 5", "Shows the last five rows."},
+    {"tierline get 600519.SH KDJ --format csv", "Prints all rows as CSV."},
+    {0},
+};
+static const struct tl_example bars_examples[] = {
+    {"tierline bars 600519.SH --freq 1w --last 10", "Shows the last ten weeks, made from days."},
+    {0},
+};
+static const struct tl_example completion_examples[] = {
+    {"source <(tierline completion bash)", "Completes commands and options in this shell."},
+    {0},
+};
+
+static const struct tl_command commands[] = {
+    {"sample", "Write a deterministic sample market as CSV", "DIR", 1, 1,
+     "Writes bars/<SYMBOL>.csv, factors.csv and calendar.csv into DIR: daily bars with suspensions, splits, short "
+     "histories and blank rows. The same options write the same bytes on every machine.",
+     sample_options, sample_examples, tl_cmd_sample, false},
+    {"import", "Import bars, adjustment factors or trading days from CSV", "FILE|DIR|-", 1, 1,
+     "Reads a CSV file with a header in any column order, every *.csv and *.txt of a folder, or standard input (-). "
+     "Files appear in the store whole or not at all. Importing again changes nothing; new bars are appended; changed "
+     "history raises the data revision, so that results computed before are not fresh any more.\n\n"
+     "Rows that cannot be used are rejected one by one, named with line and column, and counted. The symbol comes "
+     "from --symbol, a column, or the file name. A bare code that is a share in one market and an index in another "
+     "(000001) needs --market or a profile that says which.",
+     import_options, import_examples, tl_cmd_import, false},
+    {"calc", "Run the daily calculation", "", 0, 0,
+     "Computes indicators of many symbols in parallel, each over its whole history, and keeps them in the store. What "
+     "is fresh there is not computed again, so a calculation that was stopped goes on where it was. Items that fail "
+     "(too few bars, no factors for an adjustment) do not stop the others; they are listed at the end and make the "
+     "exit code 1.",
+     calc_options, calc_examples, tl_cmd_calc, false},
+    {"get", "Show an indicator of a symbol, computing what is missing", "SYMBOL SPEC", 2, 2,
+     "Prints the rows of an indicator, from the store when it is fresh there, computed otherwise. SPEC is a name with "
+     "parameters, like MACD(12,26,9); those left out take their defaults. See tierline indicators.",
+     get_options, get_examples, tl_cmd_get, false},
+    {"bars", "Show the bars of a symbol", "SYMBOL", 1, 1,
+     "Prints bars as they are in the store, adjusted by its factors if asked, and resampled where the store holds a "
+     "lower frequency only.",
+     bars_options, bars_examples, tl_cmd_bars, false},
+    {"symbols", "List the symbols in the store", "", 0, 0,
+     "One row for each symbol and frequency: bars, first and last date, data revision.", json_options, NULL,
+     tl_cmd_symbols, false},
+    {"indicators", "List the indicators with parameters and ranges", "[NAME]", 0, 1,
+     "One row for each indicator: parameters with their defaults, and outputs; with NAME the ranges of one.",
+     json_options, NULL, tl_cmd_indicators, true},
+    {"config", "Show every setting, its value and where it came from", "", 0, 0,
+     "Settings come from, later ones winning: the defaults, the configuration file, TIERLINE_* environment variables, "
+     "flags. Credentials in URLs are not shown.",
+     json_options, NULL, tl_cmd_config, false},
+    {"completion", "Print a shell completion script", "bash", 1, 1,
+     "Prints a script for bash that completes commands, options and their values.", NULL, completion_examples,
+     tl_cmd_completion, true},
+    {"help", "Show help for a command, or the manual page", "[COMMAND]", 0, 1, "", help_options, NULL, tl_cmd_help,
+     true},
+    {"version", "Show the version", "", 0, 0, "", NULL, NULL, tl_cmd_version, true},
+    {0},
+};
+
+const struct tl_command *tl_cli_commands(void)
+{
+    return commands;
+}
+
+const struct tl_option *tl_cli_global_options(void)
+{
+    return global_options;
+}

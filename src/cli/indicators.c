@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `tierline indicators`: the registry, as a table, one indicator in full, or JSON. */
+
+#include "cli/commands.h"
+#include "cli/out.h"
+
+#include "base/err.h"
+#include "base/json.h"
+#include "base/num.h"
+#include "base/util.h"
+#include "config/choice.h"
+
+#include <tierline/indicator.h>
+
+static const struct {
+    unsigned bit;
+    const char *name;
+} columns[] = {
+    {TL_IN_OPEN, "open"}, {TL_IN_HIGH, "high"}, {TL_IN_LOW, "low"}, {TL_IN_CLOSE, "close"}, {TL_IN_VOLUME, "volume"},
+};
+static const char *const ma_types[] = {"SMA", "EMA", "WMA", "DEMA", "TEMA"};
+
+static void put_value(struct tl_buf *b, const struct tl_param *p, double v)
+{
+    char text[TL_NUM_MAX];
+    if (p->kind == TL_PARAM_MA_TYPE && v >= 0 && v < (double)TL_COUNT(ma_types))
+        tl_buf_puts(b, ma_types[(size_t)v]);
+    else
+        tl_buf_put(b, text, tl_num_format(text, v));
+}
+
+static const char *kind_name(enum tl_param_kind kind)
+{
+    return kind == TL_PARAM_INT ? "integer" : kind == TL_PARAM_REAL ? "real" : "ma_type";
+}
+
+static void put_inputs(struct tl_buf *b, unsigned inputs)
+{
+    bool any = false;
+    for (size_t i = 0; i < TL_COUNT(columns); i++) {
+        if (!(inputs & columns[i].bit)) continue;
+        if (any) tl_buf_putc(b, ' ');
+        tl_buf_puts(b, columns[i].name);
+        any = true;
+    }
+}
+
+static void put_json(struct tl_json *j, const struct tl_indicator_info *info)
+{
+    tl_json_object(j);
+    tl_json_key(j, "name");
+    tl_json_cstr(j, info->name);
+    tl_json_key(j, "group");
+    tl_json_cstr(j, info->group);
+    tl_json_key(j, "title");
+    tl_json_cstr(j, info->title);
+    tl_json_key(j, "inputs");
+    tl_json_array(j);
+    for (size_t i = 0; i < TL_COUNT(columns); i++) {
+        if (info->inputs & columns[i].bit) tl_json_cstr(j, columns[i].name);
+    }
+    tl_json_array_end(j);
+    tl_json_key(j, "params");
+    tl_json_array(j);
+    for (unsigned i = 0; i < info->n_params; i++) {
+        const struct tl_param *p = &info->params[i];
+        tl_json_object(j);
+        tl_json_key(j, "name");
+        tl_json_cstr(j, p->name);
+        tl_json_key(j, "kind");
+        tl_json_cstr(j, kind_name(p->kind));
+        tl_json_key(j, "min");
+        tl_json_num(j, p->min);
+        tl_json_key(j, "max");
+        tl_json_num(j, p->max);
+        tl_json_key(j, "default");
+        tl_json_num(j, p->def);
+        tl_json_object_end(j);
+    }
+    tl_json_array_end(j);
+    tl_json_key(j, "outputs");
+    tl_json_array(j);
+    for (unsigned i = 0; i < info->n_outputs; i++) tl_json_cstr(j, info->outputs[i]);
+    tl_json_array_end(j);
+    tl_json_key(j, "integer");
+    tl_json_bool(j, info->integer);
+    tl_json_object_end(j);
+}
+
+static enum tl_status print_json(struct tl_cli *cli, const struct tl_indicator_info *only, struct tl_err *err)
+{
+    struct tl_buf b;
+    struct tl_json j;
+    tl_buf_init(&b, 0);
+    tl_json_init(&j, &b);
+    if (only) {
+        put_json(&j, only);
+    } else {
+        tl_json_array(&j);
+        for (size_t i = 0; i < tl_indicator_count(); i++) put_json(&j, tl_indicator_at(i));
+        tl_json_array_end(&j);
+    }
+    enum tl_status st = tl_out_json(cli, &b, err);
+    tl_buf_release(&b);
+    return st;
+}
+
+/* "MACD(FastPeriod=12, SlowPeriod=26, SignalPeriod=9)" */
+static void put_usage(struct tl_buf *b, const struct tl_indicator_info *info)
+{
+    tl_buf_puts(b, info->name);
+    for (unsigned i = 0; i < info->n_params; i++) {
+        tl_buf_puts(b, i ? ", " : "(");
+        tl_buf_puts(b, info->params[i].name);
+        tl_buf_putc(b, '=');
+        put_value(b, &info->params[i], info->params[i].def);
+    }
+    if (info->n_params) tl_buf_putc(b, ')');
+}
+
+static void put_outputs(struct tl_buf *b, const struct tl_indicator_info *info)
+{
+    for (unsigned i = 0; i < info->n_outputs; i++) {
+        if (i) tl_buf_putc(b, ' ');
+        tl_buf_puts(b, info->outputs[i]);
+    }
+}
+
+static enum tl_status print_all(struct tl_cli *cli, struct tl_err *err)
+{
+    static const char *const heads[] = {"<indicator (parameters with defaults)", "<group", "<outputs", "<title"};
+    struct tl_table t;
+    struct tl_buf b;
+    tl_buf_init(&b, 0);
+    tl_table_init(&t, 4, heads);
+    for (size_t i = 0; i < tl_indicator_count(); i++) {
+        const struct tl_indicator_info *info = tl_indicator_at(i);
+        tl_buf_clear(&b);
+        put_usage(&b, info);
+        tl_table_cell(&t, tl_buf_str(&b).p);
+        tl_table_cell(&t, info->group);
+        tl_buf_clear(&b);
+        put_outputs(&b, info);
+        tl_table_cell(&t, tl_buf_str(&b).p);
+        tl_table_cell(&t, info->title);
+    }
+    enum tl_status st = tl_buf_status(&b, err);
+    if (st == TL_OK) st = tl_table_print(&t, cli, err);
+    tl_table_release(&t);
+    tl_buf_release(&b);
+    return st;
+}
+
+static enum tl_status print_one(struct tl_cli *cli, const struct tl_indicator_info *info, struct tl_err *err)
+{
+    static const char *const heads[] = {"<parameter", "<kind", ">default", ">min", ">max"};
+    struct tl_table t;
+    struct tl_buf b;
+    tl_buf_init(&b, 0);
+    put_usage(&b, info);
+    tl_buf_printf(&b, "\n%s: %s\ninputs: ", info->group, info->title);
+    put_inputs(&b, info->inputs);
+    tl_buf_puts(&b, "\noutputs: ");
+    put_outputs(&b, info);
+    tl_buf_puts(&b, "\n");
+    enum tl_status st = tl_buf_status(&b, err);
+    if (st == TL_OK) fputs(tl_buf_str(&b).p, cli->out);
+    if (st == TL_OK && info->n_params > 0) {
+        fputc('\n', cli->out);
+        tl_table_init(&t, 5, heads);
+        for (unsigned i = 0; i < info->n_params; i++) {
+            const struct tl_param *p = &info->params[i];
+            const double values[] = {p->def, p->min, p->max};
+            tl_table_cell(&t, p->name);
+            tl_table_cell(&t, p->kind == TL_PARAM_MA_TYPE ? "moving average" : kind_name(p->kind));
+            for (size_t k = 0; k < TL_COUNT(values); k++) {
+                tl_buf_clear(&b);
+                put_value(&b, p, values[k]);
+                tl_table_cell(&t, tl_buf_str(&b).p);
+            }
+        }
+        st = tl_table_print(&t, cli, err);
+        tl_table_release(&t);
+    }
+    tl_buf_release(&b);
+    return st;
+}
+
+enum tl_status tl_cmd_indicators(struct tl_cli *cli, struct tl_err *err)
+{
+    const char *name = tl_cli_arg(cli, 0);
+    const struct tl_indicator_info *only = name ? tl_indicator_find(name) : NULL;
+    if (name && !only) {
+        struct tl_nearest near;
+        tl_nearest_init(&near, tl_str(name));
+        for (size_t i = 0; i < tl_indicator_count(); i++) tl_nearest_offer(&near, tl_str(tl_indicator_at(i)->name));
+        if (near.best.p)
+            return tl_fail(err, TL_NOT_FOUND, "no indicator named '%.64s'; did you mean %.*s?", name,
+                           TL_STR_ARG(near.best));
+        return tl_fail(err, TL_NOT_FOUND, "no indicator named '%.64s'", name);
+    }
+    if (tl_cli_flag(cli, "json")) return print_json(cli, only, err);
+    return only ? print_one(cli, only, err) : print_all(cli, err);
+}
