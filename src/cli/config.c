@@ -55,8 +55,8 @@ static void each(const struct tl_config *cfg, row_fn *row, void *ctx)
 static void table_row(void *ctx, const char *name, const char *value, const char *source)
 {
     tl_table_cell(ctx, name);
-    tl_table_cell(ctx, value);
     tl_table_cell(ctx, source);
+    tl_table_cell(ctx, value); /* last, since sets are long */
 }
 
 enum tl_status tl_cmd_config(struct tl_cli *cli, struct tl_err *err)
@@ -79,7 +79,7 @@ enum tl_status tl_cmd_config(struct tl_cli *cli, struct tl_err *err)
         tl_buf_release(&b);
         return st;
     }
-    static const char *const heads[] = {"<setting", "<value", "<from"};
+    static const char *const heads[] = {"<setting", "<from", "<value"};
     struct tl_table t;
     tl_table_init(&t, 3, heads);
     each(cli->cfg, table_row, &t);
