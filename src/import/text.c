@@ -16,10 +16,13 @@ static enum tl_status from_gb18030(struct tl_str s, struct tl_buf *out, struct t
         return tl_fail(err, TL_UNSUPPORTED, "this system cannot convert GB18030 text: save the file as UTF-8");
     char *in = (char *)(uintptr_t)s.p; /* iconv's input is not const, and not written to */
     size_t in_n = s.n, room = s.n * 2 + 16;
-    char *p = tl_buf_reserve(out, room);
+    char *p = tl_buf_reserve(out, room + 1);
     char *to = p;
     const bool ok = p && iconv(cd, &in, &in_n, &to, &room) != (size_t)-1;
-    if (ok) out->n += (size_t)(to - p);
+    if (ok) {
+        out->n += (size_t)(to - p);
+        *to = '\0';
+    }
     (void)iconv_close(cd);
     if (!p) return tl_buf_status(out, err);
     if (!ok) return tl_fail(err, TL_PARSE, "neither UTF-8 nor GB18030 text at byte %zu", s.n - in_n + 1);
