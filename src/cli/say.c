@@ -33,6 +33,8 @@ bool tl_cli_interrupted(void)
 }
 
 static void say(const struct tl_cli *cli, enum tl_paint paint, const char *head, const char *fmt, va_list args)
+    TL_PRINTF(4, 0);
+static void say(const struct tl_cli *cli, enum tl_paint paint, const char *head, const char *fmt, va_list args)
 {
     fprintf(cli->err, "%s%s%s ", tl_paint(cli->err_color, paint), head, tl_paint(cli->err_color, TL_PAINT_RESET));
     vfprintf(cli->err, fmt, args);
@@ -52,6 +54,9 @@ void tl_cli_error(const struct tl_cli *cli, const struct tl_err *err)
 {
     char text[640];
     tl_err_format(err, text, sizeof text);
+    for (char *p = text; *p; p++) {
+        if ((unsigned char)*p < 0x20 || *p == 0x7F) *p = '?'; /* bytes of the input must not drive the terminal */
+    }
     say_error(cli, "%s", text[0] ? text : tl_status_text(err->status));
 }
 
