@@ -11,7 +11,7 @@
 
 struct tl_civil {
     int32_t year;
-    int32_t month, day;             /* 1..12, 1..31 */
+    int32_t month, day; /* 1..12, 1..31 */
     int32_t hour, minute, second, ms;
 };
 

@@ -9,7 +9,15 @@
 
 enum { TL_SYMBOL_MAX = 32 }; /* bytes with the NUL */
 
-enum tl_market { TL_MARKET_NONE, TL_MARKET_SH, TL_MARKET_SZ, TL_MARKET_BJ, TL_MARKET_HK, TL_MARKET_US, TL_MARKET_CN_FUTURES };
+enum tl_market {
+    TL_MARKET_NONE,
+    TL_MARKET_SH,
+    TL_MARKET_SZ,
+    TL_MARKET_BJ,
+    TL_MARKET_HK,
+    TL_MARKET_US,
+    TL_MARKET_CN_FUTURES
+};
 
 struct tl_symbol {
     char text[TL_SYMBOL_MAX]; /* canonical, NUL-terminated; A-Z 0-9 . - ^ = _ only */
