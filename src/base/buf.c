@@ -9,7 +9,10 @@
 
 #include <stdio.h>
 
-static size_t limit_of(const struct tl_buf *b) { return b->max_bytes ? b->max_bytes : SIZE_MAX / 2; }
+static size_t limit_of(const struct tl_buf *b)
+{
+    return b->max_bytes ? b->max_bytes : SIZE_MAX / 2;
+}
 
 void tl_buf_init(struct tl_buf *b, size_t max_bytes)
 {
@@ -67,8 +70,14 @@ void tl_buf_put(struct tl_buf *b, const void *p, size_t n)
     b->p[b->n] = '\0';
 }
 
-void tl_buf_puts(struct tl_buf *b, const char *z) { tl_buf_put(b, z, strlen(z)); }
-void tl_buf_putc(struct tl_buf *b, char c) { tl_buf_put(b, &c, 1); }
+void tl_buf_puts(struct tl_buf *b, const char *z)
+{
+    tl_buf_put(b, z, strlen(z));
+}
+void tl_buf_putc(struct tl_buf *b, char c)
+{
+    tl_buf_put(b, &c, 1);
+}
 
 void tl_buf_printf(struct tl_buf *b, const char *fmt, ...)
 {

@@ -31,6 +31,9 @@ void tl_buf_printf(struct tl_buf *, const char *fmt, ...) TL_PRINTF(2, 3);
 TL_MUSTCHECK enum tl_status tl_buf_status(const struct tl_buf *, struct tl_err *err);
 /* [own] the bytes (NUL-terminated); the buffer is empty afterwards. NULL when it failed. */
 char *tl_buf_take(struct tl_buf *, size_t *n);
-static inline struct tl_str tl_buf_str(const struct tl_buf *b) { return (struct tl_str){b->p ? b->p : "", b->n}; }
+static inline struct tl_str tl_buf_str(const struct tl_buf *b)
+{
+    return (struct tl_str){b->p ? b->p : "", b->n};
+}
 
 #endif

@@ -13,7 +13,13 @@ struct tl_clock {
 
 extern const struct tl_clock tl_clock_system;
 
-static inline int64_t tl_clock_wall_ms(const struct tl_clock *c) { return c->wall_ms(c->ctx); }
-static inline uint64_t tl_clock_mono_ns(const struct tl_clock *c) { return c->mono_ns(c->ctx); }
+static inline int64_t tl_clock_wall_ms(const struct tl_clock *c)
+{
+    return c->wall_ms(c->ctx);
+}
+static inline uint64_t tl_clock_mono_ns(const struct tl_clock *c)
+{
+    return c->mono_ns(c->ctx);
+}
 
 #endif

@@ -32,11 +32,26 @@ static const struct status_row *row_of(enum tl_status status)
     return &unknown_row;
 }
 
-const char *tl_status_text(enum tl_status status) { return row_of(status)->text; }
-const char *tl_status_name(enum tl_status status) { return row_of(status)->name; }
-int tl_status_http(enum tl_status status) { return row_of(status)->http; }
-int tl_status_exit(enum tl_status status) { return row_of(status)->exit; }
-bool tl_status_retry(enum tl_status status) { return row_of(status)->retry; }
+const char *tl_status_text(enum tl_status status)
+{
+    return row_of(status)->text;
+}
+const char *tl_status_name(enum tl_status status)
+{
+    return row_of(status)->name;
+}
+int tl_status_http(enum tl_status status)
+{
+    return row_of(status)->http;
+}
+int tl_status_exit(enum tl_status status)
+{
+    return row_of(status)->exit;
+}
+bool tl_status_retry(enum tl_status status)
+{
+    return row_of(status)->retry;
+}
 
 /* Copies at most cap - 1 bytes of one line; a cut never leaves half a UTF-8 sequence behind. */
 static void copy_line(char *out, size_t cap, const char *in)
@@ -104,13 +119,18 @@ enum tl_status tl_fail_at(struct tl_err *err, enum tl_status status, const char 
 static enum tl_status status_of_errno(int errnum)
 {
     switch (errnum) {
-    case ENOENT: return TL_NOT_FOUND;
+    case ENOENT:
+        return TL_NOT_FOUND;
     case EACCES:
-    case EPERM: return TL_DENIED;
+    case EPERM:
+        return TL_DENIED;
     case ENOSPC:
-    case EDQUOT: return TL_FULL;
-    case ENOMEM: return TL_NOMEM;
-    default: return TL_IO;
+    case EDQUOT:
+        return TL_FULL;
+    case ENOMEM:
+        return TL_NOMEM;
+    default:
+        return TL_IO;
     }
 }
 

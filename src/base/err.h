@@ -8,8 +8,8 @@
 /* err may be NULL. Overwrites every field. */
 enum tl_status tl_fail(struct tl_err *err, enum tl_status status, const char *fmt, ...) TL_PRINTF(3, 4);
 /* The same with the position in the input. file may be NULL. */
-enum tl_status tl_fail_at(struct tl_err *err, enum tl_status status, const char *file, uint64_t line,
-                          uint32_t column, const char *fmt, ...) TL_PRINTF(6, 7);
+enum tl_status tl_fail_at(struct tl_err *err, enum tl_status status, const char *file, uint64_t line, uint32_t column,
+                          const char *fmt, ...) TL_PRINTF(6, 7);
 /* From errno: ENOENT -> NOT_FOUND, EACCES/EPERM -> DENIED, ENOSPC/EDQUOT -> FULL, ENOMEM -> NOMEM, else IO.
  * The text ends with ": <strerror>". */
 enum tl_status tl_fail_errno(struct tl_err *err, int errnum, const char *fmt, ...) TL_PRINTF(3, 4);

@@ -13,11 +13,14 @@
 #include <arm_acle.h>
 #endif
 
-uint64_t tl_hash64(const void *p, size_t n) { return XXH3_64bits(n ? p : "", n); }
+uint64_t tl_hash64(const void *p, size_t n)
+{
+    return XXH3_64bits(n ? p : "", n);
+}
 
 #define ENTRY(i, a, b, c, d, e, f, g, h)                                                                               \
-    (((i) & 1 ? a : 0) ^ ((i) & 2 ? b : 0) ^ ((i) & 4 ? c : 0) ^ ((i) & 8 ? d : 0) ^ ((i) & 16 ? e : 0) ^              \
-     ((i) & 32 ? f : 0) ^ ((i) & 64 ? g : 0) ^ ((i) & 128 ? h : 0))
+    (((i)&1 ? a : 0) ^ ((i)&2 ? b : 0) ^ ((i)&4 ? c : 0) ^ ((i)&8 ? d : 0) ^ ((i)&16 ? e : 0) ^ ((i)&32 ? f : 0) ^     \
+     ((i)&64 ? g : 0) ^ ((i)&128 ? h : 0))
 #define FOUR(i, ...)                                                                                                   \
     ENTRY(i, __VA_ARGS__), ENTRY((i) + 1, __VA_ARGS__), ENTRY((i) + 2, __VA_ARGS__), ENTRY((i) + 3, __VA_ARGS__)
 #define SIXTEEN(i, ...)                                                                                                \
@@ -96,5 +99,8 @@ uint32_t tl_crc32c(uint32_t crc, const void *data, size_t n)
     return ~c;
 }
 #else
-uint32_t tl_crc32c(uint32_t crc, const void *p, size_t n) { return tl_crc32c_portable(crc, p, n); }
+uint32_t tl_crc32c(uint32_t crc, const void *p, size_t n)
+{
+    return tl_crc32c_portable(crc, p, n);
+}
 #endif

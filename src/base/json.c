@@ -12,9 +12,15 @@
 
 enum { DEPTH_MAX = 63 };
 
-void tl_json_init(struct tl_json *j, struct tl_buf *out) { *j = (struct tl_json){.out = out}; }
+void tl_json_init(struct tl_json *j, struct tl_buf *out)
+{
+    *j = (struct tl_json){.out = out};
+}
 
-static uint64_t bit(unsigned depth) { return UINT64_C(1) << depth; }
+static uint64_t bit(unsigned depth)
+{
+    return UINT64_C(1) << depth;
+}
 
 static void comma(struct tl_json *j)
 {
@@ -47,10 +53,22 @@ static void end(struct tl_json *j, bool object)
     tl_buf_putc(j->out, object ? '}' : ']');
 }
 
-void tl_json_object(struct tl_json *j) { begin(j, true); }
-void tl_json_object_end(struct tl_json *j) { end(j, true); }
-void tl_json_array(struct tl_json *j) { begin(j, false); }
-void tl_json_array_end(struct tl_json *j) { end(j, false); }
+void tl_json_object(struct tl_json *j)
+{
+    begin(j, true);
+}
+void tl_json_object_end(struct tl_json *j)
+{
+    end(j, true);
+}
+void tl_json_array(struct tl_json *j)
+{
+    begin(j, false);
+}
+void tl_json_array_end(struct tl_json *j)
+{
+    end(j, false);
+}
 
 /* Length of the well-formed UTF-8 sequence at p (Unicode 15, table 3-7), 0 when it is none; *bad is then how many
  * bytes one U+FFFD stands for (the longest beginning of a sequence). */
@@ -99,8 +117,10 @@ static void put_string(struct tl_buf *out, struct tl_str s)
             continue;
         }
         tl_buf_put(out, p + plain, i - plain);
-        if (escape) put_escape(out, p[i]);
-        else tl_buf_puts(out, "\xEF\xBF\xBD");
+        if (escape)
+            put_escape(out, p[i]);
+        else
+            tl_buf_puts(out, "\xEF\xBF\xBD");
         i += escape ? 1 : bad;
         plain = i;
     }
@@ -125,8 +145,10 @@ void tl_json_str(struct tl_json *j, struct tl_str s)
 
 void tl_json_cstr(struct tl_json *j, const char *z)
 {
-    if (z) tl_json_str(j, tl_str(z));
-    else tl_json_null(j);
+    if (z)
+        tl_json_str(j, tl_str(z));
+    else
+        tl_json_null(j);
 }
 
 void tl_json_i64(struct tl_json *j, int64_t v)

@@ -14,8 +14,8 @@ struct tl_log {
 };
 
 /* `log` may be NULL: nothing is written. `event` is lower case, the problem first; fmt gives "key=value ..." or "". */
-void tl_log(const struct tl_log *log, enum tl_log_level level, const char *module, const char *event,
-            const char *fmt, ...) TL_PRINTF(5, 6);
+void tl_log(const struct tl_log *log, enum tl_log_level level, const char *module, const char *event, const char *fmt,
+            ...) TL_PRINTF(5, 6);
 /* "debug info warn error off" -> level; false when it is none. */
 bool tl_log_level_parse(const char *name, enum tl_log_level *out);
 

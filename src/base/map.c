@@ -44,9 +44,15 @@ void tl_map_free(struct tl_map *m)
     free(m);
 }
 
-size_t tl_map_count(const struct tl_map *m) { return m->n; }
+size_t tl_map_count(const struct tl_map *m)
+{
+    return m->n;
+}
 
-static size_t next_cell(const struct tl_map *m, size_t cell) { return (cell + 1) & (m->n_index - 1); }
+static size_t next_cell(const struct tl_map *m, size_t cell)
+{
+    return (cell + 1) & (m->n_index - 1);
+}
 
 /* The cell of `key`, or the empty cell where it would go. */
 static size_t find_cell(const struct tl_map *m, struct tl_str key, uint64_t hash)

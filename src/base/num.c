@@ -110,12 +110,14 @@ static enum tl_num_result parse_slow(struct tl_str s, const struct decimal *d, d
     size_t skip = s.p[0] == '+';
     double v = 0;
     switch (tl_num_from_chars(s.p + skip, s.n - skip, &v)) {
-    case 0: break;
+    case 0:
+        break;
     case 1: /* the library says so of values too small as well: these are a zero */
         if (d->exp10 + (int64_t)d->digits > 0) return TL_NUM_RANGE;
         v = d->negative ? -0.0 : 0.0;
         break;
-    default: return TL_NUM_BAD;
+    default:
+        return TL_NUM_BAD;
     }
     if (isinf(v)) return TL_NUM_RANGE;
     *out = v;

@@ -4,12 +4,12 @@
 
 #include <charconv>
 
-extern "C" size_t tl_num_shortest(char *out, size_t cap, double v)
+extern "C" size_t tl_num_shortest(char *out, size_t cap, double v) noexcept
 {
     return static_cast<size_t>(std::to_chars(out, out + cap, v).ptr - out);
 }
 
-extern "C" int tl_num_from_chars(const char *p, size_t n, double *out)
+extern "C" int tl_num_from_chars(const char *p, size_t n, double *out) noexcept
 {
     double v = 0;
     auto [end, ec] = std::from_chars(p, p + n, v);

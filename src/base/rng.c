@@ -16,7 +16,10 @@ void tl_rng_seed(struct tl_rng *r, uint64_t seed)
     }
 }
 
-static uint64_t rotl(uint64_t x, unsigned k) { return x << k | x >> (64 - k); }
+static uint64_t rotl(uint64_t x, unsigned k)
+{
+    return x << k | x >> (64 - k);
+}
 
 uint64_t tl_rng_u64(struct tl_rng *r)
 {
@@ -31,7 +34,10 @@ uint64_t tl_rng_u64(struct tl_rng *r)
     return result;
 }
 
-double tl_rng_unit(struct tl_rng *r) { return (double)(tl_rng_u64(r) >> 11) * 0x1p-53; }
+double tl_rng_unit(struct tl_rng *r)
+{
+    return (double)(tl_rng_u64(r) >> 11) * 0x1p-53;
+}
 
 /* Lemire, "Fast random integer generation in an interval", 2019. */
 uint64_t tl_rng_below(struct tl_rng *r, uint64_t n)

@@ -11,7 +11,10 @@ static unsigned char lower(char c)
     return u >= 'A' && u <= 'Z' ? (unsigned char)(u + 32) : u;
 }
 
-static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+static bool is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
 
 bool tl_str_ieq(struct tl_str a, struct tl_str b)
 {

@@ -15,9 +15,12 @@ struct tl_str {
 
 #define TL_STR(literal) ((struct tl_str){(literal), sizeof(literal) - 1})
 /* For printf: "%.*s" with TL_STR_ARG(s). */
-#define TL_STR_ARG(s) (int)(s).n, (s).p
+#define TL_STR_ARG(s)   (int)(s).n, (s).p
 
-static inline struct tl_str tl_str(const char *z) { return (struct tl_str){z, z ? strlen(z) : 0}; }
+static inline struct tl_str tl_str(const char *z)
+{
+    return (struct tl_str){z, z ? strlen(z) : 0};
+}
 static inline bool tl_str_eq(struct tl_str a, struct tl_str b)
 {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);

@@ -12,7 +12,7 @@
 #define TL_ASSERT(cond) ((cond) ? (void)0 : tl_assert_failed(#cond, __FILE__, __LINE__))
 _Noreturn void tl_assert_failed(const char *cond, const char *file, int line);
 
-#define TL_COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define TL_COUNT(a)  (sizeof(a) / sizeof((a)[0]))
 #define TL_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define TL_MAX(a, b) ((a) > (b) ? (a) : (b))
 
@@ -22,9 +22,17 @@ void *tl_calloc(size_t n, size_t size) __attribute__((malloc));
 void *tl_realloc(void *p, size_t n, size_t size);
 
 #define TL_CLEANUP(fn) __attribute__((cleanup(fn)))
-static inline void tl_cleanup_free(void *pp) { free(*(void **)pp); }
+static inline void tl_cleanup_free(void *pp)
+{
+    free(*(void **)pp);
+}
 /* A heap block freed at the end of the scope unless TL_TAKE moved it out. */
 #define TL_AUTOFREE TL_CLEANUP(tl_cleanup_free)
-#define TL_TAKE(p) __extension__({ __typeof__(p) tl_taken_ = (p); (p) = NULL; tl_taken_; })
+#define TL_TAKE(p)                                                                                                     \
+    __extension__({                                                                                                    \
+        __typeof__(p) tl_taken_ = (p);                                                                                 \
+        (p) = NULL;                                                                                                    \
+        tl_taken_;                                                                                                     \
+    })
 
 #endif
