@@ -227,6 +227,7 @@ static void test_terminal_colors(void **state)
     free(text);
     r->extra_env[0] = "TERM=dumb";
     text = on_terminal(r, help);
+    assert_null(strchr(text, '\033'));
     free(text);
 }
 
