@@ -10,7 +10,7 @@
 
 #include <stdio.h>
 
-enum { BLOCK = 4 << 20, PROGRESS = 1 << 20, TITLE_LINES = 1 };
+enum { BLOCK = 256 << 10, PROGRESS = 1 << 20, TITLE_LINES = 1 };
 
 struct block {
     char *p;
@@ -25,13 +25,20 @@ static enum tl_status in_file(struct tl_parse *p, enum tl_status st)
     return st;
 }
 
-/* Moves what is left to the front and reads once behind it. */
+/* Moves what is left to the front and reads once behind it. The block grows only for a record that fills half of it,
+ * so it stays below four records of the longest kind. */
 static enum tl_status fill(struct tl_parse *p, struct block *b)
 {
     if (p->opt->cancelled && p->opt->cancelled(p->opt->ctx)) return tl_fail(p->err, TL_CANCELLED, "cancelled");
     memmove(b->p, b->p + b->at, b->n - b->at);
     b->n -= b->at;
     b->at = 0;
+    if (b->n > b->cap / 2) {
+        char *more = tl_realloc(b->p, b->cap, 2);
+        if (!more) return tl_fail(p->err, TL_NOMEM, "no memory to read %s", p->source->name);
+        b->p = more;
+        b->cap *= 2;
+    }
     const int64_t got = p->source->read(p->source->ctx, b->p + b->n, b->cap - b->n);
     if (got < 0) return in_file(p, tl_fail_errno(p->err, (int)-got, "cannot read"));
     TL_ASSERT((uint64_t)got <= b->cap - b->n);
@@ -258,7 +265,7 @@ static enum tl_status end(struct tl_parse *p, uint64_t header_line)
 
 static enum tl_status run(struct tl_parse *p)
 {
-    struct block b = {.cap = BLOCK + 2 * TL_CSV_RECORD_MAX};
+    struct block b = {.cap = BLOCK};
     b.p = malloc(b.cap);
     if (!b.p) return tl_fail(p->err, TL_NOMEM, "no memory to read %s", p->source->name);
     enum tl_status st = begin(p, &b);
