@@ -70,14 +70,15 @@ static inline pid_t run_start(struct run *r, const char *const argv[], int *out_
     snprintf(home, sizeof home, "HOME=%s", r->dir);
     snprintf(tmp, sizeof tmp, "TMPDIR=%s", r->dir);
     snprintf(self, sizeof self, "TIER=%s", getenv("TL_TEST_BINARY"));
-    char *env[RUN_ENV_MAX + 12] = {home, tmp, self, path, term};
-    size_t n = 5;
+    char *env[RUN_ENV_MAX + 12] = {NULL}, *copies[RUN_ENV_MAX] = {NULL};
+    size_t n = 0; /* the first of two of one name counts: extra_env may set PATH or TERM anew */
+    for (size_t i = 0; i < RUN_ENV_MAX && r->extra_env[i]; i++) env[n++] = copies[i] = strdup(r->extra_env[i]);
+    char *const usual[] = {home, tmp, self, path, term};
+    for (size_t i = 0; i < 5; i++) env[n++] = usual[i];
     for (char **e = environ; *e; e++) {
         bool sanitizer = strstr(*e, "SAN_OPTIONS=") != NULL && strcspn(*e, "=") < 14;
-        if (sanitizer && n < 10) env[n++] = *e;
+        if (sanitizer && n < RUN_ENV_MAX + 11) env[n++] = *e;
     }
-    char *copies[RUN_ENV_MAX] = {NULL};
-    for (size_t i = 0; i < RUN_ENV_MAX && r->extra_env[i]; i++) env[n++] = copies[i] = strdup(r->extra_env[i]);
     char *args[RUN_ARGS_MAX + 1] = {NULL};
     for (size_t i = 0; argv[i]; i++) args[i] = strdup(argv[i]);
 
