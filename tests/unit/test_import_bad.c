@@ -187,6 +187,21 @@ static int64_t endless(void *ctx, char *p, size_t cap)
     return (int64_t)cap;
 }
 
+struct one_read {
+    struct tl_str text;
+    bool given;
+};
+
+static int64_t once(void *ctx, char *p, size_t cap)
+{
+    struct one_read *r = ctx;
+    if (r->given) return 0;
+    r->given = true;
+    assert_true(r->text.n <= cap);
+    memcpy(p, r->text.p, r->text.n);
+    return (int64_t)r->text.n;
+}
+
 static int64_t breaking(void *ctx, char *p, size_t cap)
 {
     bool *given = ctx;
@@ -195,6 +210,19 @@ static int64_t breaking(void *ctx, char *p, size_t cap)
     *given = true;
     memcpy(p, HEAD GOOD, strlen(HEAD GOOD));
     return (int64_t)strlen(HEAD GOOD);
+}
+
+static enum tl_status full(void *ctx, const struct tl_symbol *symbol, enum tl_freq freq, const char *zone,
+                           const struct tl_bars *bars, bool provisional, struct tl_err *err)
+{
+    (void)symbol;
+    (void)freq;
+    (void)zone;
+    (void)bars;
+    (void)provisional;
+    ++*(int *)ctx;
+    snprintf(err->text, sizeof err->text, "no space left");
+    return err->status = TL_FULL;
 }
 
 static bool always(void *ctx)
@@ -216,6 +244,19 @@ static void test_sources(void **state)
     assert_int_equal(err.line, 3);
     assert_string_equal(err.file, "A.csv");
     assert_true(taken < (UINT64_C(8) << 20));
+    /* The first refusal of the sink ends the input. */
+    static const char two[] = "Name," HEAD "A," GOOD "B," GOOD;
+    struct captured c = {0};
+    int calls = 0;
+    const struct tl_import_sink refusing = {.ctx = &calls, .bars = full};
+    fixture_parse(&c, "A.csv", TL_STR(two), &o);
+    assert_int_equal(c.count.symbols, 2);
+    fixture_release(&c);
+    struct one_read rows = {TL_STR(two), false};
+    const struct tl_import_source good = {.read = once, .ctx = &rows, .name = "A.csv"};
+    assert_int_equal(tl_import_parse(&good, &o, &refusing, &n, &err), TL_FULL);
+    assert_string_equal(err.text, "no space left");
+    assert_int_equal(calls, 1);
     bool given = false;
     const struct tl_import_source broken = {.read = breaking, .ctx = &given, .name = "A.csv"};
     assert_int_equal(tl_import_parse(&broken, &o, &nothing, &n, &err), TL_IO);
