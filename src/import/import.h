@@ -13,19 +13,20 @@ enum tl_import_kind { TL_IMPORT_BARS, TL_IMPORT_FACTORS, TL_IMPORT_CALENDAR };
 
 struct tl_import_options {
     enum tl_import_kind kind;
-    const char *profile;      /* NULL, or "baostock" "akshare" "tushare" "tdx" "yahoo" */
-    const char *symbol;       /* NULL: from a column, else from the file name */
-    enum tl_market market;    /* for bare codes */
+    const char *profile;   /* NULL, or "baostock" "akshare" "tushare" "tdx" "yahoo" */
+    const char *symbol;    /* NULL: from a column, else from the file name */
+    enum tl_market market; /* for bare codes */
     bool freq_set;
-    enum tl_freq freq;        /* when !freq_set: 1d if the rows carry no time, else by the most frequent usual step */
-    const char *zone;         /* NULL: by market */
-    int bar_time_end;         /* 1: rows are labelled with the bar's end; 0: start; -1: the profile's habit */
-    bool last_provisional;    /* the last bar of each symbol is not final */
-    const char *calendar;     /* for TL_IMPORT_CALENDAR: "CN", "US" */
+    enum tl_freq freq;     /* when !freq_set: 1d if the rows carry no time, else by the most frequent usual step */
+    const char *zone;      /* NULL: by market */
+    int bar_time_end;      /* 1: rows are labelled with the bar's end; 0: start; -1: the profile's habit */
+    bool last_provisional; /* the last bar of each symbol is not final */
+    const char *calendar;  /* for TL_IMPORT_CALENDAR: "CN", "US" */
     /* Called for every rejected row: err has file, line, column, text. In a folder also for every file that could not
      * be imported: line 0, its status. May be NULL. */
     void (*on_reject)(void *ctx, const struct tl_err *);
-    /* Called now and then and at each file's end; bytes of all files together, bytes_total 0: not known. May be NULL. */
+    /* Called now and then and at each file's end; bytes of all files together, bytes_total 0: not known. May be NULL.
+     */
     void (*on_progress)(void *ctx, const char *file, uint64_t bytes_done, uint64_t bytes_total);
     /* Asked now and then; true: stop with CANCELLED, the file under way is dropped whole. May be NULL. */
     bool (*cancelled)(void *ctx);
@@ -34,10 +35,10 @@ struct tl_import_options {
 
 struct tl_import_summary {
     uint64_t files, files_failed, bytes; /* files_failed are among files */
-    uint64_t rows;             /* of the files that were imported; rejected and duplicates are among them */
+    uint64_t rows;                       /* of the files that were imported; rejected and duplicates are among them */
     uint64_t rejected;
-    uint64_t inconsistent;     /* high/low do not span open/close: kept and counted */
-    uint64_t duplicates;       /* the same ts twice with the same values: merged */
+    uint64_t inconsistent; /* high/low do not span open/close: kept and counted */
+    uint64_t duplicates;   /* the same ts twice with the same values: merged */
     struct tl_import_totals stored;
     double seconds;
 };
