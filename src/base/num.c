@@ -80,7 +80,7 @@ static inline const char *read_digits(const char *p, const char *end, struct dec
         unsigned digit = (unsigned)(unsigned char)*p - '0';
         if (digit > 9) break;
         m = m * 10 + digit; /* wraps beyond 19 digits, which is then never used */
-        digits += m != 0 && digits < 1000;
+        digits += (digits | digit) != 0 && digits < 1000;
     }
     d->mantissa = m;
     d->digits = digits;
