@@ -86,9 +86,24 @@ static void stop_threads(struct tl_workers *pool, unsigned n)
     for (unsigned i = 0; i < n; i++) uv_thread_join(&pool->workers[i].thread);
 }
 
+/* Delivers what has ended so far. */
+static void deliver(struct tl_workers *pool)
+{
+    uv_mutex_lock(&pool->lock);
+    struct tl_work *w = list_take_all(&pool->ended);
+    uv_mutex_unlock(&pool->lock);
+    while (w) {
+        struct tl_work *next = w->next; /* done may give the work back to the pool or free it */
+        pool->open--;
+        w->done(w);
+        w = next;
+    }
+}
+
 static void free_pool(uv_handle_t *handle)
 {
     struct tl_workers *pool = handle->data;
+    while (pool->open > 0) deliver(pool); /* submitted while the handle was closing: all cancelled */
     uv_cond_destroy(&pool->more);
     uv_mutex_destroy(&pool->lock);
     if (pool->closed) pool->closed(pool->closed_ctx);
@@ -96,22 +111,12 @@ static void free_pool(uv_handle_t *handle)
     free(pool);
 }
 
-/* Delivers every end; the last one of a closing pool ends the pool. A done may call back into the pool. */
+/* What ends during the delivery wakes the loop again, so that works which are submitted over and over do not keep the
+ * loop from its timers. The last end of a closing pool ends the pool. */
 static void on_wake(uv_async_t *handle)
 {
     struct tl_workers *pool = handle->data;
-    for (;;) {
-        uv_mutex_lock(&pool->lock);
-        struct tl_work *w = list_take_all(&pool->ended);
-        uv_mutex_unlock(&pool->lock);
-        if (!w) break;
-        while (w) {
-            struct tl_work *next = w->next;
-            pool->open--;
-            w->done(w);
-            w = next;
-        }
-    }
+    deliver(pool);
     if (pool->closing && pool->open == 0 && !uv_is_closing((uv_handle_t *)handle)) {
         stop_threads(pool, pool->n);
         uv_close((uv_handle_t *)handle, free_pool);
@@ -164,7 +169,7 @@ void tl_workers_submit(struct tl_workers *pool, struct tl_work *w)
     list_push(pool->closing ? &pool->ended : &pool->pending, w);
     if (!pool->closing) uv_cond_signal(&pool->more);
     uv_mutex_unlock(&pool->lock);
-    if (pool->closing) uv_async_send(&pool->wake);
+    if (pool->closing && !uv_is_closing((uv_handle_t *)&pool->wake)) uv_async_send(&pool->wake);
 }
 
 void tl_workers_cancel_pending(struct tl_workers *pool)

@@ -139,6 +139,75 @@ static void closing_an_idle_pool(void **state)
     finish(f);
 }
 
+/* A handle behind the pool's in the same loop turn: it meets the pool when that is already closing its own handle. */
+static void submit_late(uv_check_t *check)
+{
+    struct fixture *f = check->data;
+    if (f->done == 0) return;
+    uv_close((uv_handle_t *)check, NULL);
+    tl_workers_submit(f->pool, &f->items[1].work);
+}
+
+static void a_work_given_to_a_closing_pool_ends_as_cancelled(void **state)
+{
+    (void)state;
+    struct fixture *f = start(1);
+    uv_check_t check;
+    assert_int_equal(uv_check_init(&f->loop, &check), 0);
+    check.data = f;
+    assert_int_equal(uv_check_start(&check, submit_late), 0);
+    f->close_at = 1;
+    tl_workers_submit(f->pool, &f->items[0].work);
+    uv_run(&f->loop, UV_RUN_DEFAULT);
+    assert_int_equal(f->done, 2);
+    assert_int_equal(f->cancelled, 1);
+    assert_int_equal(f->items[1].ran, 0);
+    finish(f);
+}
+
+struct endless {
+    struct tl_work work;
+    struct tl_workers *pool;
+    uv_timer_t timer;
+    bool stop;
+};
+
+static void run_nothing(struct tl_work *w, unsigned worker)
+{
+    (void)w;
+    (void)worker;
+}
+
+static void submit_again(struct tl_work *w)
+{
+    struct endless *e = (struct endless *)(void *)w;
+    if (!e->stop) tl_workers_submit(e->pool, w);
+}
+
+static void stop_endless(uv_timer_t *timer)
+{
+    struct endless *e = timer->data;
+    e->stop = true;
+    uv_close((uv_handle_t *)timer, NULL);
+    tl_workers_close(e->pool, NULL, NULL);
+}
+
+static void works_without_end_leave_the_loop_its_timers(void **state)
+{
+    (void)state;
+    uv_loop_t loop;
+    struct endless e = {.work = {.run = run_nothing, .done = submit_again}};
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_int_equal(uv_timer_init(&loop, &e.timer), 0);
+    e.timer.data = &e;
+    assert_int_equal(uv_timer_start(&e.timer, stop_endless, 5, 0), 0);
+    assert_int_equal(tl_workers_start(&loop, 2, &e.pool, NULL), TL_OK);
+    tl_workers_submit(e.pool, &e.work);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_true(e.stop);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
 static void refuses_impossible_sizes(void **state)
 {
     (void)state;
@@ -160,6 +229,8 @@ int main(void)
         cmocka_unit_test(cancelling_ends_what_no_thread_has_taken),
         cmocka_unit_test(closing_from_a_done_ends_everything),
         cmocka_unit_test(closing_an_idle_pool),
+        cmocka_unit_test(a_work_given_to_a_closing_pool_ends_as_cancelled),
+        cmocka_unit_test(works_without_end_leave_the_loop_its_timers),
         cmocka_unit_test(refuses_impossible_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
