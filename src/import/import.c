@@ -225,6 +225,16 @@ static bool fatal(const struct job *j, enum tl_status st)
     return j->store_failed || st == TL_CANCELLED || st == TL_NOMEM;
 }
 
+/* A file that failed: line 0 says that it is the file as a whole, so the text takes the line. */
+static void report_file(const struct tl_import_options *o, const struct tl_err *err)
+{
+    struct tl_err e = *err;
+    if (err->line)
+        tl_fail_at(&e, err->status, err->file, 0, 0, "line %llu: %s", (unsigned long long)err->line, err->text);
+    e.column = 0;
+    o->on_reject(o->ctx, &e);
+}
+
 static enum tl_status import_folder(struct job *j, const char *folder, struct tl_err *err)
 {
     struct names l = {0};
@@ -241,8 +251,7 @@ static enum tl_status import_folder(struct job *j, const char *folder, struct tl
             st = one;
             if (err) *err = e;
         } else if (j->opt->on_reject) {
-            e.line = 0; /* says: the file as a whole */
-            j->opt->on_reject(j->opt->ctx, &e);
+            report_file(j->opt, &e);
         }
     }
     if (st == TL_OK && j->sum->files_failed)

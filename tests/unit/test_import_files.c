@@ -191,7 +191,7 @@ static void test_folder(void **state)
                                    "empty.csv:0 the file is empty\n"
                                    "fifo.csv:0 not a regular file\n"
                                    "gone.csv:0 cannot open: No such file or directory\n"
-                                   "late.csv:0 a quote is opened here and never closed\n");
+                                   "late.csv:0 line 3: a quote is opened here and never closed\n");
     (void)head_of(p, "AAA", TL_FREQ_1D, &st);
     assert_int_equal(st, TL_OK);
     (void)head_of(p, "LATE", TL_FREQ_1D, &st);
