@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What an indicator is on the inside: its public row, and how to compute it.
  * Kernels are pure: they read `in`, `param` and `dep`, write out[k][0 .. n - lookback) and may use `scratch`;
- * they are called only with n > lookback. Built with -ffp-contract=off; the order of the operations is the contract. */
+ * they are called only with n > lookback. Built with -ffp-contract=off; the order of the operations is the contract.
+ * How to add one: rows.h. */
 #ifndef TL_INDICATOR_KERNEL_H
 #define TL_INDICATOR_KERNEL_H
 
