@@ -321,26 +321,42 @@ static bool parse_fixed(const char *name, int32_t *offset_s)
     return true;
 }
 
+static struct tl_tz *tz_new(const char *name, struct tl_err *err)
+{
+    struct tl_tz *tz = tl_calloc(1, sizeof *tz);
+    if (tz)
+        memcpy(tz->name, name, strlen(name) + 1);
+    else
+        (void)tl_fail(err, TL_NOMEM, "no memory for time zone '%s'", name);
+    return tz;
+}
+
+static enum tl_status finish(struct tl_tz *tz, enum tl_status st, struct tl_tz **out)
+{
+    if (st == TL_OK)
+        *out = tz;
+    else
+        tl_tz_free(tz);
+    return st;
+}
+
+enum tl_status tl_tz_read(const char *name, const void *bytes, size_t n, struct tl_tz **out, struct tl_err *err)
+{
+    if (!name_ok(name)) return tl_fail(err, TL_INVALID, "'%.80s' is no name of a time zone", name);
+    struct tl_tz *tz = tz_new(name, err);
+    return tz ? finish(tz, read_tzif(tz, bytes, n, err), out) : TL_NOMEM;
+}
+
 enum tl_status tl_tz_open(const char *name, struct tl_tz **out, struct tl_err *err)
 {
     int32_t fixed_s = 0;
     bool fixed = strcmp(name, "UTC") == 0 || parse_fixed(name, &fixed_s);
     if (!fixed && (!name_ok(name) || name[0] == '+' || name[0] == '-'))
         return tl_fail(err, TL_INVALID, "'%.80s' is no time zone: give a name like Asia/Shanghai, UTC or +08:00", name);
-    struct tl_tz *tz = tl_calloc(1, sizeof *tz);
-    if (!tz) return tl_fail(err, TL_NOMEM, "no memory for time zone '%s'", name);
-    memcpy(tz->name, name, strlen(name) + 1);
-    if (fixed) {
-        tz->rule = (struct rule){.present = true, .std_s = fixed_s};
-    } else {
-        enum tl_status st = read_file(tz, err);
-        if (st != TL_OK) {
-            tl_tz_free(tz);
-            return st;
-        }
-    }
-    *out = tz;
-    return TL_OK;
+    struct tl_tz *tz = tz_new(name, err);
+    if (!tz) return TL_NOMEM;
+    if (fixed) tz->rule = (struct rule){.present = true, .std_s = fixed_s};
+    return finish(tz, fixed ? TL_OK : read_file(tz, err), out);
 }
 
 void tl_tz_free(struct tl_tz *tz)

@@ -10,8 +10,11 @@
 struct tl_tz;
 
 /* [own]. name: IANA name, "UTC", "+08:00". A name with ".." or a leading "/" is INVALID; an unknown one
- * NOT_FOUND. Directory: TZDIR, else /usr/share/zoneinfo. */
+ * NOT_FOUND; a damaged file CORRUPT, one with leap seconds UNSUPPORTED. Directory: TZDIR, else /usr/share/zoneinfo. */
 TL_MUSTCHECK enum tl_status tl_tz_open(const char *name, struct tl_tz **out, struct tl_err *err);
+/* [own]. The same out of the bytes of a TZif file, whose time zone is called `name` from then on. */
+TL_MUSTCHECK enum tl_status tl_tz_read(const char *name, const void *bytes, size_t n, struct tl_tz **out,
+                                       struct tl_err *err);
 void tl_tz_free(struct tl_tz *);
 const char *tl_tz_name(const struct tl_tz *);
 /* Offset in ms to add to UTC at that instant. */
