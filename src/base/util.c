@@ -13,8 +13,9 @@ void tl_assert_failed(const char *cond, const char *file, int line)
 
 void *tl_calloc(size_t n, size_t size)
 {
-    if (n == 0 || size == 0) return calloc(1, 1);
-    return calloc(n, size);
+    size_t bytes;
+    if (__builtin_mul_overflow(n, size, &bytes)) return NULL;
+    return calloc(1, bytes ? bytes : 1);
 }
 
 void *tl_realloc(void *p, size_t n, size_t size)

@@ -46,13 +46,16 @@ bool tl_civil_valid(const struct tl_civil *c)
 int64_t tl_civil_to_ms(const struct tl_civil *c)
 {
     int64_t seconds = ((int64_t)c->hour * 60 + c->minute) * 60 + c->second;
-    return tl_civil_days(c->year, c->month, c->day) * TL_DAY_MS + seconds * 1000 + c->ms;
+    /* Unsigned, because the day of the first instants begins before them. */
+    uint64_t midnight = (uint64_t)tl_civil_days(c->year, c->month, c->day) * (uint64_t)TL_DAY_MS;
+    return (int64_t)(midnight + (uint64_t)(seconds * 1000 + c->ms));
 }
 
 void tl_civil_from_ms(int64_t ts_ms, struct tl_civil *out)
 {
     int64_t days = floor_div(ts_ms, TL_DAY_MS);
-    int32_t rest = (int32_t)(ts_ms - days * TL_DAY_MS);
+    int32_t rest = (int32_t)(ts_ms % TL_DAY_MS);
+    if (rest < 0) rest += (int32_t)TL_DAY_MS;
     from_days(days, out);
     out->ms = rest % 1000;
     out->second = rest / 1000 % 60;
