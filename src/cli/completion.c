@@ -7,6 +7,8 @@
 #include "base/err.h"
 #include "config/choice.h"
 
+#include <tierline/indicator.h>
+
 static void option_words(FILE *f, const struct tl_option *list)
 {
     for (const struct tl_option *o = list; o && o->name; o++) fprintf(f, " --%s", o->name);
@@ -31,6 +33,13 @@ static void value_case(FILE *f, const char *command, const struct tl_option *lis
             fprintf(f, ") return ;;\n");
         }
     }
+}
+
+static void indicator_words(FILE *f)
+{
+    fputs("        COMPREPLY=($(compgen -W '", f);
+    for (size_t i = 0; i < tl_indicator_count(); i++) fprintf(f, "%s ", tl_indicator_at(i)->name);
+    fputs("' -- \"$cur\")) ;;\n", f);
 }
 
 enum tl_status tl_cmd_completion(struct tl_cli *cli, struct tl_err *err)
@@ -76,6 +85,8 @@ enum tl_status tl_cmd_completion(struct tl_cli *cli, struct tl_err *err)
             fputs("        COMPREPLY=($(compgen -W '", f);
             for (const struct tl_command *d = tl_cli_commands(); d->name; d++) fprintf(f, "%s ", d->name);
             fputs("' -- \"$cur\")) ;;\n", f);
+        } else if (strcmp(c->name, "get") == 0 || strcmp(c->name, "indicators") == 0) {
+            indicator_words(f);
         } else
             fputs("        ;;\n", f);
     }

@@ -270,6 +270,8 @@ static void test_completion(void **state)
         {"tierline --log-level wa", "warn"},
         {"tierline help imp", "import"},
         {"tierline completion b", "bash"},
+        {"tierline get AAPL MACD", "MACD"},
+        {"tierline indicators OB", "OBV"},
         {"tierline import --kind fa", "factors"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
