@@ -5,7 +5,8 @@
  * durable (committed) or has failed. tl_store_write is submit-and-wait. Nothing is reported OK that is
  * not committed. Transactions last at most ~100 ms, writes of several submitters are committed together.
  *
- * Processes share a store: a write that cannot get SQLite's lock within busy_ms fails with BUSY and the holder's pid. */
+ * Processes share a store: a write that cannot get SQLite's lock within busy_ms fails with BUSY and the holder's pid.
+ */
 #ifndef TL_STORE_STORE_H
 #define TL_STORE_STORE_H
 
@@ -44,12 +45,12 @@ void tl_store_snapshot_end(struct tl_store_reader *);
 
 /* ---- bars ---- */
 struct tl_bars_head {
-    struct tl_version raw;      /* version of the raw series */
-    int64_t forward_revision;   /* version.revision of the forward series is max(raw.revision, this) */
+    struct tl_version raw;    /* version of the raw series */
+    int64_t forward_revision; /* version.revision of the forward series is max(raw.revision, this) */
     int64_t backward_revision;
-    bool provisional;           /* the last stored bar is not final and not counted in raw */
+    bool provisional; /* the last stored bar is not final and not counted in raw */
     int64_t first_ts;
-    char zone[40];              /* IANA zone of the bars; "" for daily and above */
+    char zone[40]; /* IANA zone of the bars; "" for daily and above */
 };
 /* The version of an adjusted view. */
 struct tl_version tl_bars_head_version(const struct tl_bars_head *, enum tl_adjust);
@@ -92,7 +93,8 @@ TL_MUSTCHECK enum tl_status tl_store_import_factors(struct tl_store_import *, co
 TL_MUSTCHECK enum tl_status tl_store_import_calendar(struct tl_store_import *, const char *calendar,
                                                      const int64_t *days_ms, size_t n, struct tl_err *err);
 /* Consumes the import, also on failure. Revisions: history rewritten -> max(last + 1, now ms). */
-TL_MUSTCHECK enum tl_status tl_store_import_commit(struct tl_store_import *, struct tl_import_totals *, struct tl_err *err);
+TL_MUSTCHECK enum tl_status tl_store_import_commit(struct tl_store_import *, struct tl_import_totals *,
+                                                   struct tl_err *err);
 /* Drops what was staged. NULL is fine. */
 void tl_store_import_abort(struct tl_store_import *);
 
@@ -118,20 +120,20 @@ TL_MUSTCHECK enum tl_status tl_store_series_read(struct tl_store_reader *, const
  * `superseded`, status OK. When the stored one has the same revision and kernel version and fewer bars, the chunks
  * before the one that holds its last row stay as they are (the last row itself may differ: a week under way). */
 struct tl_store_put {
-    struct tl_series_key key;       /* .spec is ignored: see items */
+    struct tl_series_key key; /* .spec is ignored: see items */
     size_t count;
     struct tl_store_put_item {
         char spec[TL_SPEC_MAX];
-        struct tl_series series;    /* rows [borrow: until prepare returns] */
-        void *encoded;              /* the store's, freed by it */
-        bool superseded;            /* result */
-    } *items;                       /* [borrow: until cb] */
-    size_t bytes;                   /* the store's */
-    enum tl_status status;          /* result, before cb */
-    struct tl_err err;              /* result */
+        struct tl_series series;       /* rows [borrow: until prepare returns] */
+        void *encoded;                 /* the store's, freed by it */
+        bool superseded;               /* result */
+    } * items;                         /* [borrow: until cb] */
+    size_t bytes;                      /* the store's */
+    enum tl_status status;             /* result, before cb */
+    struct tl_err err;                 /* result */
     void (*cb)(struct tl_store_put *); /* on the writer thread; may free the op */
     void *user;
-    struct tl_store_put *next;      /* the store's */
+    struct tl_store_put *next; /* the store's */
 };
 TL_MUSTCHECK enum tl_status tl_store_put_prepare(struct tl_store_put *, struct tl_err *err);
 /* Blocks while the queue is over its bound. Otherwise cb runs exactly once. */
