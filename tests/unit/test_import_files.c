@@ -105,6 +105,13 @@ static struct tl_import_options options(struct place *p)
     return o;
 }
 
+static enum tl_status import(struct place *p, const char *path, const struct tl_import_options *o,
+                             struct tl_import_summary *s, struct tl_err *err)
+{
+    p->done = 0;
+    return tl_import_path(p->store, path, o, s, err);
+}
+
 static struct tl_bars_head head_of(struct place *p, const char *symbol, enum tl_freq freq, enum tl_status *st)
 {
     struct tl_store_reader *r;
@@ -127,7 +134,7 @@ static void test_again(void **state)
     struct tl_err err;
     enum tl_status st;
     write_file(p, "AAPL.csv", HEAD "2013-01-02,1,1,1,1,5\n2013-01-03,2,2,2,2,5\nbad,1,1,1,1,1\n");
-    assert_int_equal(tl_import_path(p->store, path_of(p, "AAPL.csv"), &o, &s, &err), TL_OK);
+    assert_int_equal(import(p, path_of(p, "AAPL.csv"), &o, &s, &err), TL_OK);
     assert_int_equal(s.files, 1);
     assert_int_equal(s.rows, 3);
     assert_int_equal(s.rejected, 1);
@@ -139,20 +146,20 @@ static void test_again(void **state)
     assert_int_equal(st, TL_OK);
     assert_int_equal(first.raw.bars, 2);
 
-    assert_int_equal(tl_import_path(p->store, path_of(p, "AAPL.csv"), &o, &s, &err), TL_OK);
+    assert_int_equal(import(p, path_of(p, "AAPL.csv"), &o, &s, &err), TL_OK);
     assert_int_equal(s.stored.unchanged, 2);
     assert_int_equal(s.stored.appended + s.stored.changed + s.stored.inserted, 0);
     const struct tl_bars_head again = head_of(p, "AAPL", TL_FREQ_1D, &st);
     assert_int_equal(tl_version_cmp(first.raw, again.raw), 0);
 
     write_file(p, "AAPL.csv", HEAD "2013-01-04,3,3,3,3,5\n");
-    assert_int_equal(tl_import_path(p->store, path_of(p, "AAPL.csv"), &o, &s, &err), TL_OK);
+    assert_int_equal(import(p, path_of(p, "AAPL.csv"), &o, &s, &err), TL_OK);
     const struct tl_bars_head more = head_of(p, "AAPL", TL_FREQ_1D, &st);
     assert_int_equal(more.raw.revision, first.raw.revision);
     assert_int_equal(more.raw.bars, 3);
 
     write_file(p, "AAPL.csv", HEAD "2013-01-03,2,2,2,2.5,5\n");
-    assert_int_equal(tl_import_path(p->store, path_of(p, "AAPL.csv"), &o, &s, &err), TL_OK);
+    assert_int_equal(import(p, path_of(p, "AAPL.csv"), &o, &s, &err), TL_OK);
     assert_int_equal(s.stored.changed, 1);
     const struct tl_bars_head fixed = head_of(p, "AAPL", TL_FREQ_1D, &st);
     assert_true(fixed.raw.revision > more.raw.revision);
@@ -181,7 +188,7 @@ static void test_folder(void **state)
     write_file(p, "in/.hidden.csv", "nothing\n");
     write_file(p, "in/empty.csv", "");
     write_file(p, "in/late.csv", HEAD "2013-01-02,1,1,1,1,5\n2013-01-03,\"1,1,1,1,5\n");
-    assert_int_equal(tl_import_path(p->store, folder, &o, &s, &err), TL_SOME_FAILED);
+    assert_int_equal(import(p, folder, &o, &s, &err), TL_SOME_FAILED);
     assert_non_null(strstr(err.text, "5 of 7 files"));
     assert_int_equal(s.files, 7);
     assert_int_equal(s.files_failed, 5);
@@ -206,15 +213,15 @@ static void test_paths(void **state)
     struct tl_import_options o = options(p);
     struct tl_import_summary s;
     struct tl_err err;
-    assert_int_equal(tl_import_path(p->store, path_of(p, "nothing.csv"), &o, &s, &err), TL_NOT_FOUND);
+    assert_int_equal(import(p, path_of(p, "nothing.csv"), &o, &s, &err), TL_NOT_FOUND);
     assert_int_equal(s.files_failed, 1);
     assert_int_equal(mkdir(path_of(p, "none"), 0700), 0);
-    assert_int_equal(tl_import_path(p->store, path_of(p, "none"), &o, &s, &err), TL_NO_DATA);
+    assert_int_equal(import(p, path_of(p, "none"), &o, &s, &err), TL_NO_DATA);
     assert_non_null(strstr(err.text, "no *.csv or *.txt"));
     write_file(p, "A.csv", HEAD "2013-01-02,1,1,1,1,5\n");
     assert_int_equal(chmod(path_of(p, "A.csv"), 0), 0);
     if (geteuid() != 0) {
-        assert_int_equal(tl_import_path(p->store, path_of(p, "A.csv"), &o, &s, &err), TL_DENIED);
+        assert_int_equal(import(p, path_of(p, "A.csv"), &o, &s, &err), TL_DENIED);
         return;
     }
     /* root may read anything, so somebody else tries; the store is not needed to be refused. */
@@ -239,7 +246,7 @@ static void test_real_folder(void **state)
     struct tl_err err;
     const char *folder = tl_test_shared("data/ashare_csi300/data");
     if (!folder) skip();
-    assert_int_equal(tl_import_path(p->store, folder, &o, &s, &err), TL_OK);
+    assert_int_equal(import(p, folder, &o, &s, &err), TL_OK);
     print_message("CSI 300: %llu files, %llu bars stored in %.2f s\n", (unsigned long long)s.files,
                   (unsigned long long)s.stored.appended, s.seconds);
     assert_int_equal(s.files, 303);
@@ -247,8 +254,7 @@ static void test_real_folder(void **state)
     assert_int_equal(s.stored.appended, 861340);
     assert_int_equal(s.stored.symbols, 303);
     assert_int_equal(s.bytes, p->total);
-    p->done = 0;
-    assert_int_equal(tl_import_path(p->store, folder, &o, &s, &err), TL_OK);
+    assert_int_equal(import(p, folder, &o, &s, &err), TL_OK);
     assert_int_equal(s.stored.unchanged, 861340);
     assert_int_equal(s.stored.appended + s.stored.changed + s.stored.inserted, 0);
 }
@@ -265,8 +271,7 @@ static void test_cancel(void **state)
     int n = 0;
     for (; got == TL_CANCELLED; n++) {
         p->cancel_after = n;
-        p->done = 0;
-        got = tl_import_path(p->store, path_of(p, "x.csv"), &o, &s, &err);
+        got = import(p, path_of(p, "x.csv"), &o, &s, &err);
         (void)head_of(p, "AA", TL_FREQ_1D, &st);
         assert_int_equal(st, got == TL_OK ? TL_OK : TL_NOT_FOUND);
     }
@@ -291,7 +296,7 @@ static void test_stdin(void **state)
     o.symbol = "SPX";
     o.zone = "America/New_York";
     o.last_provisional = true;
-    assert_int_equal(tl_import_path(p->store, "-", &o, &s, &err), TL_OK);
+    assert_int_equal(import(p, "-", &o, &s, &err), TL_OK);
     assert_true(dup2(saved, STDIN_FILENO) >= 0);
     close(saved);
     close(ends[0]);
@@ -316,12 +321,11 @@ static void test_facts(void **state)
     size_t n;
     o.kind = TL_IMPORT_FACTORS;
     write_file(p, "f.csv", "symbol,date,cash\nAAPL,2013-01-02,0.5\nAAPL,2014-01-02,0.25\n");
-    assert_int_equal(tl_import_path(p->store, path_of(p, "f.csv"), &o, &s, &err), TL_OK);
+    assert_int_equal(import(p, path_of(p, "f.csv"), &o, &s, &err), TL_OK);
     o.kind = TL_IMPORT_CALENDAR;
     o.calendar = "CN";
-    p->done = 0;
     write_file(p, "c.csv", "date\n2013-01-04\n2013-01-02\n");
-    assert_int_equal(tl_import_path(p->store, path_of(p, "c.csv"), &o, &s, &err), TL_OK);
+    assert_int_equal(import(p, path_of(p, "c.csv"), &o, &s, &err), TL_OK);
     assert_int_equal(tl_store_reader_new(p->store, &r, &err), TL_OK);
     assert_int_equal(tl_symbol_parse(TL_STR("AAPL"), TL_MARKET_NONE, &symbol, &err), TL_OK);
     assert_int_equal(tl_store_factors_read(r, &symbol, &f, &err), TL_OK);
