@@ -41,14 +41,14 @@ static void *must(void *p)
 }
 
 /* Runs a command with its output thrown away; the seconds it took, and its peak memory in KiB. */
-static double run(char *const argv[], long *peak_kib)
+static double run(const char *const argv[], long *peak_kib)
 {
     posix_spawn_file_actions_t files;
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
     pid_t pid;
     uint64_t start = bench_now_ns();
-    if (posix_spawn(&pid, argv[0], &files, NULL, argv, environ) != 0) die("cannot run the binary");
+    if (posix_spawn(&pid, argv[0], &files, NULL, (char **)(uintptr_t)argv, environ) != 0) die("cannot run the binary");
     int status = 0;
     struct rusage usage;
     if (wait4(pid, &status, 0, &usage) != pid || !WIFEXITED(status) || WEXITSTATUS(status) > 1)
@@ -155,10 +155,10 @@ int main(int argc, char **argv)
     snprintf(source, sizeof source, "%s/data/sp500_5yr/all_stocks_5yr.csv", shared ? shared : "../shared");
     if (access(source, R_OK) != 0) {
         snprintf(source, sizeof source, "%s/market", dir);
-        run((char *[]){argv[1], "sample", source, "--symbols", "505", "--years", "5", NULL}, NULL);
+        run((const char *[]){argv[1], "sample", source, "--symbols", "505", "--years", "5", NULL}, NULL);
         snprintf(source, sizeof source, "%s/market/bars", dir);
     }
-    run((char *[]){argv[1], "import", source, "--store", imported, "--quiet", NULL}, NULL);
+    run((const char *[]){argv[1], "import", source, "--store", imported, "--quiet", NULL}, NULL);
     int64_t after = last_chunk(imported);
     double calc_s[ROUNDS], alone_s[ROUNDS];
     long peak = 0;
@@ -166,7 +166,7 @@ int main(int argc, char **argv)
     for (int r = 0; r < ROUNDS; r++) {
         long kib;
         copy_file(imported, store);
-        calc_s[r] = run((char *[]){argv[1], "calc", "--set", "daily", "--store", store, "--json", NULL}, &kib);
+        calc_s[r] = run((const char *[]){argv[1], "calc", "--set", "daily", "--store", store, "--json", NULL}, &kib);
         if (kib > peak) peak = kib;
         if (r == 0) chunks = written_chunks(store, after);
         alone_s[r] = write_alone(alone, &chunks);
