@@ -3,57 +3,55 @@
  * range) is shared; the families differ in when they begin and in what stands in for a division by zero: the DIs give
  * 0, DX repeats its last value, ADX leaves such a bar out of its average.
  * The first period - 1 bars are summed plainly; from then on x = x - x / period + new. */
-#include "indicator/rows.h"
+#include "indicator/pair.h"
 #include "indicator/range.h"
+#include "indicator/rows.h"
 
-/* Directional movement of one bar: at most one of the two is not 0. */
+/* Movement (minus, plus) and true range, of one bar or as running sums. */
 struct move {
-    double minus, plus, range;
+    tl_pair both;
+    double range;
 };
 
-struct sums {
-    double minus, plus, range;
-};
+enum { MINUS = 0, PLUS = 1 };
 
+/* At most one of the two movements of a bar is not 0. */
 static inline struct move move_at(const struct tl_input *in, size_t i)
 {
     double plus = in->high[i] - in->high[i - 1], minus = in->low[i - 1] - in->low[i];
     return (struct move){
-        .minus = minus > 0 && plus < minus ? minus : 0.0,
-        .plus = plus > 0 && plus > minus ? plus : 0.0,
+        .both = {minus > 0 && plus < minus ? minus : 0.0, plus > 0 && plus > minus ? plus : 0.0},
         .range = tl_true_range(in->high[i], in->low[i], in->close[i - 1]),
     };
 }
 
 /* Sums over bars 1 .. period - 1. */
-static inline struct sums sums_begin(const struct tl_input *in, size_t period)
+static inline struct move sums_begin(const struct tl_input *in, size_t period)
 {
-    struct sums s = {0};
+    struct move s = {.range = 0};
     for (size_t i = 1; i < period; i++) {
         struct move m = move_at(in, i);
-        s.minus += m.minus;
-        s.plus += m.plus;
+        s.both += m.both;
         s.range += m.range;
     }
     return s;
 }
 
-static inline void sums_step(struct sums *s, const struct tl_input *in, size_t i, double p)
+static inline void sums_step(struct move *s, const struct tl_input *in, size_t i, double p)
 {
     struct move m = move_at(in, i);
-    s->minus = s->minus - s->minus / p + m.minus;
-    s->plus = s->plus - s->plus / p + m.plus;
+    s->both = s->both - s->both / tl_pair_of(p) + m.both;
     s->range = s->range - s->range / p + m.range;
 }
 
 /* False when the bar has no DX; *dx is then left alone. */
-static inline bool dx_of(const struct sums *s, double *dx)
+static inline bool dx_of(const struct move *s, double *dx)
 {
     if (tl_is_zero(s->range)) return false;
-    double minus = 100.0 * (s->minus / s->range), plus = 100.0 * (s->plus / s->range);
-    double both = minus + plus;
-    if (tl_is_zero(both)) return false;
-    *dx = 100.0 * (fabs(minus - plus) / both);
+    tl_pair di = tl_pair_of(100.0) * (s->both / tl_pair_of(s->range));
+    double sum = di[MINUS] + di[PLUS];
+    if (tl_is_zero(sum)) return false;
+    *dx = 100.0 * (fabs(di[MINUS] - di[PLUS]) / sum);
     return true;
 }
 
@@ -63,7 +61,7 @@ static size_t lookback_di(const double *param)
 }
 
 /* A period of 1 is not smoothed, and then not a percentage. */
-static inline void directional_index(const struct tl_kernel_args *a, bool want_plus)
+static inline void directional_index(const struct tl_kernel_args *a, int side)
 {
     struct tl_input in = a->in;
     double *restrict out = a->out[0];
@@ -71,27 +69,27 @@ static inline void directional_index(const struct tl_kernel_args *a, bool want_p
     if (period <= 1) {
         for (size_t i = 1; i < a->n; i++) {
             struct move m = move_at(&in, i);
-            double v = want_plus ? m.plus : m.minus;
+            double v = m.both[side];
             out[i - 1] = tl_is_zero(m.range) || v <= 0 ? 0.0 : v / m.range;
         }
         return;
     }
     double p = (double)period;
-    struct sums s = sums_begin(&in, period);
+    struct move s = sums_begin(&in, period);
     for (size_t i = period; i < a->n; i++) {
         sums_step(&s, &in, i, p);
-        out[i - period] = tl_is_zero(s.range) ? 0.0 : 100.0 * ((want_plus ? s.plus : s.minus) / s.range);
+        out[i - period] = tl_is_zero(s.range) ? 0.0 : 100.0 * (s.both[side] / s.range);
     }
 }
 
 static void k_plus_di(const struct tl_kernel_args *a)
 {
-    directional_index(a, true);
+    directional_index(a, PLUS);
 }
 
 static void k_minus_di(const struct tl_kernel_args *a)
 {
-    directional_index(a, false);
+    directional_index(a, MINUS);
 }
 
 static void k_dx(const struct tl_kernel_args *a)
@@ -100,7 +98,7 @@ static void k_dx(const struct tl_kernel_args *a)
     double *restrict out = a->out[0];
     size_t period = (size_t)a->param[0];
     double p = (double)period, dx = 0.0;
-    struct sums s = sums_begin(&in, period);
+    struct move s = sums_begin(&in, period);
     for (size_t i = period; i < a->n; i++) {
         sums_step(&s, &in, i, p);
         dx_of(&s, &dx);
@@ -119,7 +117,7 @@ static void k_adx(const struct tl_kernel_args *a)
     double *restrict out = a->out[0];
     size_t period = (size_t)a->param[0], begin = 2 * period - 1;
     double p = (double)period, keep = (double)(period - 1), adx = 0.0, dx = 0.0;
-    struct sums s = sums_begin(&in, period);
+    struct move s = sums_begin(&in, period);
     for (size_t i = period; i <= begin; i++) {
         sums_step(&s, &in, i, p);
         if (dx_of(&s, &dx)) adx += dx;

@@ -2,10 +2,9 @@
 /* Variance and straight lines fitted by least squares. Variance is E[x^2] - E[x]^2 over running sums from bar 0 that
  * are never re-normalised, so a flat window leaves rounding noise instead of 0. Lines sum every window anew, oldest
  * bar first; four windows are summed side by side, each in its own order, which changes no bit. */
-#include "indicator/rows.h"
+#include "indicator/pair.h"
 #include "indicator/range.h"
-
-#include <string.h>
+#include "indicator/rows.h"
 
 static size_t lookback_window(const double *param)
 {
@@ -45,9 +44,6 @@ static void k_stddev(const struct tl_kernel_args *a)
     for (size_t r = 0; r < rows; r++) out[r] = var[r] < 1e-14 ? 0.0 : sqrt(var[r]) * times;
 }
 
-/* Two neighbouring windows. */
-typedef double pair __attribute__((vector_size(16)));
-
 enum line_value { LINE_END, LINE_NEXT, LINE_SLOPE, LINE_INTERCEPT };
 
 /* With x = 0 at the oldest bar of the window and period - 1 at the present one. */
@@ -55,26 +51,14 @@ struct line {
     double period, sum_x, divisor;
 };
 
-static inline pair both(double v)
+static inline tl_pair line_value(const struct line *line, enum line_value what, tl_pair sum_y, tl_pair sum_xy)
 {
-    return (pair){v, v};
-}
-
-static inline pair load(const double *p)
-{
-    pair v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static inline pair line_value(const struct line *line, enum line_value what, pair sum_y, pair sum_xy)
-{
-    pair p = both(line->period), sum_x = both(line->sum_x);
-    pair slope = (p * sum_xy - sum_x * sum_y) / both(line->divisor);
+    tl_pair p = tl_pair_of(line->period), sum_x = tl_pair_of(line->sum_x);
+    tl_pair slope = (p * sum_xy - sum_x * sum_y) / tl_pair_of(line->divisor);
     if (what == LINE_SLOPE) return slope;
-    pair intercept = (sum_y - slope * sum_x) / p;
+    tl_pair intercept = (sum_y - slope * sum_x) / p;
     if (what == LINE_INTERCEPT) return intercept;
-    return intercept + slope * (what == LINE_NEXT ? p : both(line->period - 1.0));
+    return intercept + slope * (what == LINE_NEXT ? p : tl_pair_of(line->period - 1.0));
 }
 
 static inline void fit(const struct tl_kernel_args *a, enum line_value what)
@@ -82,23 +66,23 @@ static inline void fit(const struct tl_kernel_args *a, enum line_value what)
     const double *restrict y = a->in.close;
     double *restrict out = a->out[0], p = a->param[0];
     size_t period = (size_t)p, rows = a->n - period + 1, r = 0;
-    /* Exact for every period that the registry allows. The slope's sum counts x from the present bar back, hence the
-     * sign of the divisor. */
+    /* TA-Lib multiplies these out as int, which overflows beyond a period of 1024; here they are exact. The slope's sum
+     * counts x from the present bar back, hence the sign of the divisor. */
     struct line line = {.period = p, .sum_x = p * (p - 1.0) * 0.5};
     line.divisor = line.sum_x * line.sum_x - p * (p * (p - 1.0) * (2.0 * p - 1.0) / 6.0);
     for (; r + 4 <= rows; r += 4) {
-        pair y0 = both(0), y1 = both(0), xy0 = both(0), xy1 = both(0), x = both(p);
+        tl_pair y0 = tl_pair_of(0), y1 = tl_pair_of(0), xy0 = tl_pair_of(0), xy1 = tl_pair_of(0), x = tl_pair_of(p);
         for (size_t j = 0; j < period; j++) {
-            pair v0 = load(y + r + j), v1 = load(y + r + j + 2);
-            x -= both(1.0);
+            tl_pair v0 = tl_pair_load(y + r + j), v1 = tl_pair_load(y + r + j + 2);
+            x -= tl_pair_of(1.0);
             y0 += v0;
             y1 += v1;
             xy0 += x * v0;
             xy1 += x * v1;
         }
-        pair v0 = line_value(&line, what, y0, xy0), v1 = line_value(&line, what, y1, xy1);
-        memcpy(out + r, &v0, sizeof v0);
-        memcpy(out + r + 2, &v1, sizeof v1);
+        tl_pair v0 = line_value(&line, what, y0, xy0), v1 = line_value(&line, what, y1, xy1);
+        tl_pair_store(out + r, v0);
+        tl_pair_store(out + r + 2, v1);
     }
     for (; r < rows; r++) {
         double sum_y = 0, sum_xy = 0;
@@ -106,7 +90,7 @@ static inline void fit(const struct tl_kernel_args *a, enum line_value what)
             sum_y += y[r + j];
             sum_xy += (double)(period - 1 - j) * y[r + j];
         }
-        out[r] = line_value(&line, what, both(sum_y), both(sum_xy))[0];
+        out[r] = line_value(&line, what, tl_pair_of(sum_y), tl_pair_of(sum_xy))[0];
     }
 }
 

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two doubles that go through the same operations side by side. Each rounds on its own, as if computed alone. */
+#ifndef TL_INDICATOR_PAIR_H
+#define TL_INDICATOR_PAIR_H
+
+#include <string.h>
+
+typedef double tl_pair __attribute__((vector_size(16)));
+
+static inline tl_pair tl_pair_of(double v)
+{
+    return (tl_pair){v, v};
+}
+
+static inline tl_pair tl_pair_load(const double *p)
+{
+    tl_pair v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline void tl_pair_store(double *p, tl_pair v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+#endif
