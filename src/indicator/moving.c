@@ -1,1 +1,255 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Moving averages of the close. SMA and WMA are running sums from bar 0, never re-normalised, so their last bits
+ * depend on the whole past. Exponential ones are seeded with the plain mean of their first `period` inputs; those of
+ * DEMA and TEMA follow each other in one loop, each as soon as the one before has a value. */
+#include "indicator/moving.h"
+#include "indicator/rows.h"
+
+#include "base/util.h"
+
+#include <string.h>
+
+static void sma(const double *restrict x, size_t n, size_t period, double *restrict out)
+{
+    double p = (double)period, sum = 0;
+    size_t begin = period - 1;
+    for (size_t i = 0; i < begin; i++) sum += x[i];
+    for (size_t i = begin; i < n; i++) {
+        sum += x[i];
+        out[i - begin] = sum / p;
+        sum -= x[i - begin];
+    }
+}
+
+static void ema(const double *restrict x, size_t n, size_t period, double *restrict out)
+{
+    double p = (double)period, k = tl_ema_weight(p), y = 0;
+    for (size_t i = 0; i < period; i++) y += x[i];
+    y /= p;
+    out[0] = y;
+    for (size_t i = period; i < n; i++) {
+        y = tl_ema_step(y, x[i], k);
+        out[i - period + 1] = y;
+    }
+}
+
+static void wma(const double *restrict x, size_t n, size_t period, double *restrict out)
+{
+    double p = (double)period, divisor = p * (p + 1.0) / 2.0, sum = 0, weighted = 0, oldest = 0;
+    size_t begin = period - 1;
+    for (size_t i = 0; i < begin; i++) {
+        sum += x[i];
+        weighted += x[i] * (double)(i + 1);
+    }
+    for (size_t i = begin; i < n; i++) {
+        sum += x[i];
+        sum -= oldest;
+        weighted += x[i] * p;
+        oldest = x[i - begin];
+        out[i - begin] = weighted / divisor;
+        weighted -= sum;
+    }
+}
+
+static void dema(const double *restrict x, size_t n, size_t period, double *restrict out)
+{
+    double p = (double)period, k = tl_ema_weight(p), one = 0, two = 0;
+    size_t i = 0, begin = 2 * (period - 1);
+    for (; i < period; i++) one += x[i];
+    one /= p;
+    two += one;
+    for (; i <= begin; i++) {
+        one = tl_ema_step(one, x[i], k);
+        two += one;
+    }
+    two /= p;
+    out[0] = 2.0 * one - two;
+    for (; i < n; i++) {
+        one = tl_ema_step(one, x[i], k);
+        two = tl_ema_step(two, one, k);
+        out[i - begin] = 2.0 * one - two;
+    }
+}
+
+static void tema(const double *restrict x, size_t n, size_t period, double *restrict out)
+{
+    double p = (double)period, k = tl_ema_weight(p), one = 0, two = 0, three = 0;
+    size_t i = 0, begin = 3 * (period - 1);
+    for (; i < period; i++) one += x[i];
+    one /= p;
+    two += one;
+    for (; i <= 2 * (period - 1); i++) {
+        one = tl_ema_step(one, x[i], k);
+        two += one;
+    }
+    two /= p;
+    three += two;
+    for (; i <= begin; i++) {
+        one = tl_ema_step(one, x[i], k);
+        two = tl_ema_step(two, one, k);
+        three += two;
+    }
+    three /= p;
+    out[0] = three + (3.0 * one - 3.0 * two);
+    for (; i < n; i++) {
+        one = tl_ema_step(one, x[i], k);
+        two = tl_ema_step(two, one, k);
+        three = tl_ema_step(three, two, k);
+        out[i - begin] = three + (3.0 * one - 3.0 * two);
+    }
+}
+
+/* In the order of enum tl_ma_type. */
+static const struct {
+    void (*average)(const double *x, size_t n, size_t period, double *out);
+    const struct tl_indicator *row;
+    unsigned chained; /* averages of averages */
+} types[] = {
+    {sma, &tl_ind_SMA, 1},   {ema, &tl_ind_EMA, 1},   {wma, &tl_ind_WMA, 1},
+    {dema, &tl_ind_DEMA, 2}, {tema, &tl_ind_TEMA, 3},
+};
+
+size_t tl_ma_lookback(double period, double type)
+{
+    return ((size_t)period - 1) * types[(size_t)type].chained;
+}
+
+void tl_ma(double period, double type, const double *x, size_t n, double *out)
+{
+    if (period <= 1)
+        memcpy(out, x, n * sizeof *out);
+    else
+        types[(size_t)type].average(x, n, (size_t)period, out);
+}
+
+struct tl_spec tl_ma_spec(double period, double type)
+{
+    return (struct tl_spec){.info = &types[(size_t)type].row->info, .params = {period}};
+}
+
+#define PLAIN(NAME, small, number, long_name)                                                                          \
+    static size_t lookback_##small(const double *param)                                                                \
+    {                                                                                                                  \
+        return tl_ma_lookback(param[0], number);                                                                       \
+    }                                                                                                                  \
+    static void k_##small(const struct tl_kernel_args *a)                                                              \
+    {                                                                                                                  \
+        small(a->in.close, a->n, (size_t)a->param[0], a->out[0]);                                                      \
+    }                                                                                                                  \
+    const struct tl_indicator tl_ind_##NAME = {                                                                        \
+        .info = {.name = #NAME,                                                                                        \
+                 .group = "Overlap",                                                                                   \
+                 .title = long_name,                                                                                   \
+                 .inputs = TL_IN_CLOSE,                                                                                \
+                 .n_params = 1,                                                                                        \
+                 .params = {TL_PERIOD("TimePeriod", 2, 30)},                                                           \
+                 .n_outputs = 1,                                                                                       \
+                 .outputs = {#small}},                                                                                 \
+        .lookback = lookback_##small,                                                                                  \
+        .kernel = k_##small,                                                                                           \
+    };
+
+PLAIN(SMA, sma, TL_MA_SMA, "Simple Moving Average")
+PLAIN(EMA, ema, TL_MA_EMA, "Exponential Moving Average")
+PLAIN(WMA, wma, TL_MA_WMA, "Weighted Moving Average")
+PLAIN(DEMA, dema, TL_MA_DEMA, "Double Exponential Moving Average")
+PLAIN(TEMA, tema, TL_MA_TEMA, "Triple Exponential Moving Average")
+
+static size_t lookback_ma(const double *param)
+{
+    return tl_ma_lookback(param[0], param[1]);
+}
+
+static size_t deps_ma(const double *param, struct tl_spec dep[TL_DEPS_MAX])
+{
+    if (param[0] <= 1) return 0;
+    dep[0] = tl_ma_spec(param[0], param[1]);
+    return 1;
+}
+
+static void k_ma(const struct tl_kernel_args *a)
+{
+    const double *from = a->param[0] <= 1 ? a->in.close : a->dep[0][0];
+    memcpy(a->out[0], from, (a->n - lookback_ma(a->param)) * sizeof *from);
+}
+
+const struct tl_indicator tl_ind_MA = {
+    .info = {.name = "MA",
+             .group = "Overlap",
+             .title = "Moving Average",
+             .inputs = TL_IN_CLOSE,
+             .n_params = 2,
+             .params = {TL_PERIOD("TimePeriod", 1, 30), TL_MA_TYPE("MAType")},
+             .n_outputs = 1,
+             .outputs = {"ma"}},
+    .lookback = lookback_ma,
+    .deps = deps_ma,
+    .kernel = k_ma,
+};
+
+static size_t lookback_bbands(const double *param)
+{
+    return tl_ma_lookback(param[0], param[3]);
+}
+
+static size_t deps_bbands(const double *param, struct tl_spec dep[TL_DEPS_MAX])
+{
+    dep[0] = tl_ma_spec(param[0], param[3]);
+    return 1;
+}
+
+/* Sums of each window of `period` values that ends at bar first or later, of squares too: into sum (may be NULL) and
+ * squares. Both begin at the first window, not at bar 0. */
+static void window_sums(const double *restrict x, size_t n, size_t period, size_t first, double *restrict sum,
+                        double *restrict squares)
+{
+    double one = 0, two = 0;
+    size_t begin = period - 1;
+    for (size_t i = first - begin; i < first; i++) {
+        one += x[i];
+        two += x[i] * x[i];
+    }
+    for (size_t i = first; i < n; i++) {
+        double old = x[i - begin];
+        two += x[i] * x[i];
+        squares[i - first] = two;
+        two -= old * old;
+        if (!sum) continue;
+        one += x[i];
+        sum[i - first] = one;
+        one -= old;
+    }
+}
+
+/* The variance is E[x^2] - E[x]^2; with SMA the middle band is E[x]. */
+static void k_bbands(const struct tl_kernel_args *a)
+{
+    const double *restrict middle = a->dep[0][0];
+    double *restrict upper = a->out[0], *restrict middle_out = a->out[1], *restrict lower = a->out[2];
+    double p = a->param[0], up = a->param[1], down = a->param[2];
+    size_t first = lookback_bbands(a->param), rows = a->n - first;
+    bool simple = a->param[3] <= TL_MA_SMA;
+    window_sums(a->in.close, a->n, (size_t)p, first, simple ? NULL : lower, upper);
+    for (size_t r = 0; r < rows; r++) {
+        double m = middle[r], mean = simple ? m : lower[r] / p, variance = upper[r] / p - mean * mean;
+        double deviation = variance < 1e-14 ? 0.0 : __builtin_sqrt(variance);
+        upper[r] = m + deviation * up;
+        middle_out[r] = m;
+        lower[r] = m - deviation * down;
+    }
+}
+
+const struct tl_indicator tl_ind_BBANDS = {
+    .info = {.name = "BBANDS",
+             .group = "Overlap",
+             .title = "Bollinger Bands",
+             .inputs = TL_IN_CLOSE,
+             .n_params = 4,
+             .params = {TL_PERIOD("TimePeriod", 2, 5), TL_REAL("NbDevUp", -3e37, 2), TL_REAL("NbDevDn", -3e37, 2),
+                        TL_MA_TYPE("MAType")},
+             .n_outputs = 3,
+             .outputs = {"upper", "middle", "lower"}},
+    .lookback = lookback_bbands,
+    .deps = deps_bbands,
+    .kernel = k_bbands,
+};
