@@ -78,7 +78,7 @@ static enum tl_status read_options(const struct tl_cli *cli, struct tl_import_op
 struct row {
     const char *name, *key;
     uint64_t n;
-    bool always; /* also shown when 0 */
+    enum { IF_ANY, IF_BARS, ALWAYS } when; /* shown when not 0, when bars were imported, always */
 };
 
 static enum tl_status print_json(const struct tl_cli *cli, const struct row *rows, size_t n, double seconds,
@@ -101,22 +101,23 @@ static enum tl_status print_json(const struct tl_cli *cli, const struct row *row
     return st;
 }
 
-static enum tl_status print_summary(const struct tl_cli *cli, const struct tl_import_summary *s, struct tl_err *err)
+static enum tl_status print_summary(const struct tl_cli *cli, bool bars, const struct tl_import_summary *s,
+                                    struct tl_err *err)
 {
     const struct row rows[] = {
-        {"files", "files", s->files, true},
-        {"files failed", "files_failed", s->files_failed, false},
-        {"bytes", "bytes", s->bytes, true},
-        {"rows", "rows", s->rows, true},
-        {"rejected", "rejected", s->rejected, true},
-        {"high or low inconsistent (kept)", "inconsistent", s->inconsistent, false},
-        {"duplicates (merged)", "duplicates", s->duplicates, false},
-        {"symbols", "symbols", s->stored.symbols, true},
-        {"appended", "appended", s->stored.appended, true},
-        {"inserted", "inserted", s->stored.inserted, false},
-        {"changed", "changed", s->stored.changed, false},
-        {"unchanged", "unchanged", s->stored.unchanged, false},
-        {"provisional", "provisional", s->stored.provisional, false},
+        {"files", "files", s->files, ALWAYS},
+        {"files failed", "files_failed", s->files_failed, IF_ANY},
+        {"bytes", "bytes", s->bytes, ALWAYS},
+        {"rows", "rows", s->rows, ALWAYS},
+        {"rejected", "rejected", s->rejected, ALWAYS},
+        {"high or low inconsistent (kept)", "inconsistent", s->inconsistent, IF_ANY},
+        {"duplicates (merged)", "duplicates", s->duplicates, IF_ANY},
+        {"symbols", "symbols", s->stored.symbols, IF_BARS},
+        {"appended", "appended", s->stored.appended, IF_BARS},
+        {"inserted", "inserted", s->stored.inserted, IF_ANY},
+        {"changed", "changed", s->stored.changed, IF_ANY},
+        {"unchanged", "unchanged", s->stored.unchanged, IF_ANY},
+        {"provisional", "provisional", s->stored.provisional, IF_ANY},
     };
     if (tl_cli_flag(cli, "json")) return print_json(cli, rows, TL_COUNT(rows), s->seconds, err);
     static const char *const heads[] = {"<import", ">"};
@@ -124,7 +125,7 @@ static enum tl_status print_summary(const struct tl_cli *cli, const struct tl_im
     char text[TL_HUMAN_MAX];
     tl_table_init(&t, 2, heads);
     for (size_t i = 0; i < TL_COUNT(rows); i++) {
-        if (rows[i].n == 0 && !rows[i].always) continue;
+        if (rows[i].n == 0 && rows[i].when != ALWAYS && (rows[i].when != IF_BARS || !bars)) continue;
         tl_table_cell(&t, rows[i].name);
         bool bytes = strcmp(rows[i].key, "bytes") == 0;
         tl_table_cell(&t, bytes ? tl_human_bytes(text, rows[i].n) : tl_human_count(text, rows[i].n));
@@ -157,7 +158,7 @@ enum tl_status tl_cmd_import(struct tl_cli *cli, struct tl_err *err)
     if (st == TL_CANCELLED) tl_cli_warn(cli, "stopped; the files before are in the store");
     if (st == TL_SOME_FAILED) err->text[0] = '\0'; /* each was reported */
     struct tl_err print_err = {0};
-    enum tl_status printed = print_summary(cli, &sum, &print_err);
+    enum tl_status printed = print_summary(cli, o.kind == TL_IMPORT_BARS, &sum, &print_err);
     if (st != TL_OK || printed == TL_OK) return st;
     *err = print_err;
     return printed;

@@ -126,23 +126,41 @@ static void put_outputs(struct tl_buf *b, const struct tl_indicator_info *info)
     }
 }
 
+/* "FastPeriod=12 [2, 100000], ..." */
+static void put_ranges(struct tl_buf *b, const struct tl_indicator_info *info)
+{
+    for (unsigned i = 0; i < info->n_params; i++) {
+        const struct tl_param *p = &info->params[i];
+        tl_buf_printf(b, "%s%s=", i ? ", " : "", p->name);
+        put_value(b, p, p->def);
+        tl_buf_puts(b, " [");
+        put_value(b, p, p->min);
+        tl_buf_puts(b, p->kind == TL_PARAM_MA_TYPE ? " to " : ", ");
+        put_value(b, p, p->max);
+        tl_buf_putc(b, ']');
+    }
+}
+
 static enum tl_status print_all(struct tl_cli *cli, struct tl_err *err)
 {
-    static const char *const heads[] = {"<indicator (parameters with defaults)", "<group", "<outputs", "<title"};
+    static const char *const heads[] = {"<indicator", "<outputs", "<title", "<parameters [range]"};
     struct tl_table t;
     struct tl_buf b;
     tl_buf_init(&b, 0);
     tl_table_init(&t, 4, heads);
     for (size_t i = 0; i < tl_indicator_count(); i++) {
         const struct tl_indicator_info *info = tl_indicator_at(i);
-        tl_buf_clear(&b);
-        put_usage(&b, info);
-        tl_table_cell(&t, tl_buf_str(&b).p);
-        tl_table_cell(&t, info->group);
+        struct tl_spec spec = {.info = info};
+        char text[96];
+        for (unsigned k = 0; k < info->n_params; k++) spec.params[k] = info->params[k].def;
+        tl_table_cell(&t, tl_spec_format(&spec, text, sizeof text) ? text : info->name);
         tl_buf_clear(&b);
         put_outputs(&b, info);
         tl_table_cell(&t, tl_buf_str(&b).p);
         tl_table_cell(&t, info->title);
+        tl_buf_clear(&b);
+        put_ranges(&b, info);
+        tl_table_cell(&t, tl_buf_str(&b).p);
     }
     enum tl_status st = tl_buf_status(&b, err);
     if (st == TL_OK) st = tl_table_print(&t, cli, err);

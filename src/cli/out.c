@@ -148,13 +148,16 @@ void tl_table_cell_num(struct tl_table *t, double v)
     tl_table_cell(t, text);
 }
 
-static void put_cell(FILE *f, const char *cell, size_t width, bool right, bool last)
+/* blanks: those that stand before the next text of the row, so that none end a line. */
+static void put_cell(FILE *f, const char *cell, size_t width, bool right, size_t *blanks)
 {
     size_t pad = width - tl_text_width(tl_str(cell));
-    if (right) fprintf(f, "%*s", (int)pad, "");
-    fputs(cell, f);
-    if (!right && !last) fprintf(f, "%*s", (int)pad, "");
-    fputs(last ? "" : "  ", f);
+    if (right) *blanks += pad;
+    if (cell[0]) {
+        fprintf(f, "%*s%s", (int)*blanks, "", cell);
+        *blanks = 0;
+    }
+    *blanks += (right ? 0 : pad) + 2;
 }
 
 enum tl_status tl_table_print(const struct tl_table *t, const struct tl_cli *cli, struct tl_err *err)
@@ -169,6 +172,7 @@ enum tl_status tl_table_print(const struct tl_table *t, const struct tl_cli *cli
         free(align);
         return tl_fail(err, TL_NOMEM, "out of memory for a table");
     }
+    size_t blanks = 0;
     for (int pass = 0; pass < 2; pass++) {
         const char *cell = t->text.p;
         for (size_t i = 0; i < t->cells; i++, cell += strlen(cell) + 1) {
@@ -181,7 +185,8 @@ enum tl_status tl_table_print(const struct tl_table *t, const struct tl_cli *cli
                 continue;
             }
             if (head && c == 0) fputs(tl_paint(cli->out_color, TL_PAINT_BOLD), cli->out);
-            put_cell(cli->out, shown, width[c], align[c] == '>', c + 1 == t->columns);
+            if (c == 0) blanks = 0;
+            put_cell(cli->out, shown, width[c], align[c] == '>', &blanks);
             if (head && c + 1 == t->columns) fputs(tl_paint(cli->out_color, TL_PAINT_RESET), cli->out);
             if (c + 1 == t->columns) fputc('\n', cli->out);
             if (ferror(cli->out)) break; /* the frame reports it at the end */

@@ -353,10 +353,15 @@ static void test_first_steps(void **state)
     run(r, "calc", "--json", "--quiet");
     assert_true(r->code == 0 || r->code == 1); /* short histories have too few bars */
     assert_non_null(strstr(r->out, "\"from_cache\":0"));
+    assert_null(strstr(r->out, "\"computed\":0"));
     run(r, "calc", "--json", "--quiet");
     assert_non_null(strstr(r->out, "\"computed\":0"));
     run(r, "import", "m/bars", "--json"); /* idempotent */
     expect(r, 0, "\"appended\":0", NULL);
+    run(r, "get", "600000.SH", "SMA(5)", "--last", "1", "--format", "json");
+    expect(r, 0, "\"freshness\":\"fresh\"", NULL);
+    run(r, "bars", "600000.SH", "--freq", "1w", "--last", "2", "--format", "csv");
+    expect(r, 0, "date,open,high,low,close,volume,amount\n", NULL);
     run(r, "import", "missing.csv");
     assert_int_equal(r->code, 3);
     assert_non_null(strstr(r->err, "missing.csv"));

@@ -63,7 +63,7 @@ static void test_table(void **state)
     assert_int_equal(tl_table_print(&t, &cli, &err), TL_OK);
     fclose(cli.out);
     assert_string_equal(text, "name      n  note\n"
-                              "茅台    0.1  \n"
+                              "茅台    0.1\n"
                               "x     12345  y\n");
     tl_table_release(&t);
     free(text);
