@@ -49,7 +49,7 @@ static enum tl_status sort_out(struct batch *b, struct tl_err *err)
             first = item->status;
         }
     }
-    return first == TL_OK ? TL_OK : TL_SOME_FAILED;
+    return first == TL_OK ? TL_OK : tl_fail(err, TL_SOME_FAILED, "%s", err ? err->text : "");
 }
 
 static size_t take_place(struct batch *b)
@@ -85,8 +85,7 @@ static enum tl_status lay_out(struct batch *b)
     size_t doubles;
     if (__builtin_mul_overflow(b->n_places, b->n, &doubles) || __builtin_add_overflow(doubles, scratch, &doubles))
         return TL_NOMEM;
-    b->block = tl_calloc(1, 0);
-    if (doubles > 0) b->block = tl_realloc(b->block, doubles, sizeof *b->block);
+    b->block = tl_realloc(NULL, TL_MAX(doubles, (size_t)1), sizeof *b->block);
     return b->block ? TL_OK : TL_NOMEM;
 }
 
@@ -118,8 +117,10 @@ enum tl_status tl_indicator_batch(struct tl_batch_item *items, size_t count, con
     enum tl_status sorted = sort_out(&b, err), st = sorted == TL_SOME_FAILED ? TL_OK : sorted;
     if (st == TL_OK) st = tl_plan_build(b.specs, b.n_specs, tl_plan_registry_deps, NULL, &b.plan, err);
     if (st == TL_OK) st = lay_out(&b);
-    if (st == TL_OK) run_steps(&b);
-    else if (st == TL_NOMEM) st = tl_fail(err, TL_NOMEM, "no memory for %zu indicators of %zu bars", count, n);
+    if (st == TL_OK)
+        run_steps(&b);
+    else if (st == TL_NOMEM)
+        st = tl_fail(err, TL_NOMEM, "no memory for %zu indicators of %zu bars", count, n);
     for (size_t i = 0; st != TL_OK && i < count; i++)
         if (items[i].status == TL_OK || sorted == TL_NOMEM) items[i].status = st;
     tl_plan_release(&b.plan);

@@ -181,8 +181,10 @@ enum tl_status tl_plan_build(const struct tl_spec *wanted, size_t count, tl_plan
         }
     }
     if (st == TL_OK && !(out->steps = tl_calloc(b.n, sizeof *out->steps))) st = no_memory(err);
-    if (st == TL_OK) write_steps(&b, count, out);
-    else tl_plan_release(out);
+    if (st == TL_OK)
+        write_steps(&b, count, out);
+    else
+        tl_plan_release(out);
     tl_map_free(b.index);
     free(b.nodes);
     return st;
