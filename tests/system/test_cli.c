@@ -334,6 +334,28 @@ static void test_documented(void **state)
     free(text);
 }
 
+/* A bar that redraws itself on a terminal, and is gone in the end; whole lines or nothing elsewhere. */
+static void test_progress(void **state)
+{
+    struct run *r = *state;
+    run(r, "sample", "m", "--symbols", "5", "--years", "1");
+    expect(r, 0, "symbols", NULL);
+    const char *const import[] = {getenv("TL_TEST_BINARY"), "import", "m/bars", NULL};
+    const char *const quiet[] = {getenv("TL_TEST_BINARY"), "import", "m/bars", "--quiet", NULL};
+    char *text = on_terminal(r, import);
+    assert_int_equal(r->code, 0);
+    assert_non_null(strstr(text, "\r\033[1mimport\033[0m"));
+    assert_non_null(strstr(text, "\r\033[K"));
+    free(text);
+    text = on_terminal(r, quiet);
+    assert_null(strstr(text, "\033[K"));
+    free(text);
+    run(r, "import", "m/bars");
+    assert_null(strchr(r->err, '\r'));
+    run(r, "import", "m/bars", "--quiet");
+    assert_null(strstr(r->err, "import:"));
+}
+
 /* From nothing to indicators; then the same again, from the store. */
 static void test_first_steps(void **state)
 {
@@ -383,6 +405,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_completion, setup, teardown),
         cmocka_unit_test_setup_teardown(test_man_page, setup, teardown),
         cmocka_unit_test_setup_teardown(test_documented, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_progress, setup, teardown),
         cmocka_unit_test_setup_teardown(test_first_steps, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
