@@ -19,7 +19,9 @@ static inline void tl_window_extremum(const double *restrict x, size_t n, size_t
         const double *from = width == 1 ? x : out;
         rows -= by;
         /* Reads stay ahead of what is written: row r takes r and r + by only. */
+#if !defined(__clang__)
 #pragma GCC ivdep
+#endif
         for (size_t r = 0; r < rows; r++) {
             double a = from[r], b = from[r + by];
             out[r] = (greatest ? b > a : b < a) ? b : a;
