@@ -105,7 +105,7 @@ static bool next_line(struct reading *r)
     if (r->line == 1 && raw.n >= 3 && memcmp(raw.p, "\xEF\xBB\xBF", 3) == 0)
         raw = (struct tl_str){raw.p + 3, raw.n - 3};
     struct tl_str line = tl_str_trim(raw);
-    if (memchr(raw.p ? raw.p : "", '\0', raw.n)) {
+    if (raw.n > 0 && memchr(raw.p, '\0', raw.n)) {
         fail(r, "the line holds a NUL byte");
         return false;
     }
