@@ -23,8 +23,9 @@ static const char *const ma_types[] = {"SMA", "EMA", "WMA", "DEMA", "TEMA"};
 static void put_value(struct tl_buf *b, const struct tl_param *p, double v)
 {
     char text[TL_NUM_MAX];
-    if (p->kind == TL_PARAM_MA_TYPE && v >= 0 && v < (double)TL_COUNT(ma_types))
-        tl_buf_puts(b, ma_types[(size_t)v]);
+    size_t type = v >= 0 && v < 100 ? (size_t)v : TL_COUNT(ma_types);
+    if (p->kind == TL_PARAM_MA_TYPE && type < TL_COUNT(ma_types))
+        tl_buf_puts(b, ma_types[type]);
     else
         tl_buf_put(b, text, tl_num_format(text, v));
 }

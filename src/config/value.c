@@ -185,7 +185,8 @@ enum tl_status tl_session_check(struct tl_str name, struct tl_str text, const ch
         if (tl_str_ieq(name, tl_str(markets[i]))) *market = markets[i];
     }
     if (!*market)
-        return tl_fail(err, TL_INVALID, "sessions: '%.*s' is no market with sessions (CN, HK, US, FUTURES)", TL_STR_ARG(name));
+        return tl_fail(err, TL_INVALID, "sessions: '%.*s' is no market with sessions (CN, HK, US, FUTURES)",
+                       TL_STR_ARG(name));
     struct tl_sessions parsed;
     struct tl_err why = {0};
     enum tl_status st = tl_sessions_parse(text, &parsed, &why);
