@@ -3,6 +3,7 @@
  * depend on the whole past. Exponential ones are seeded with the plain mean of their first `period` inputs; those of
  * DEMA and TEMA follow each other in one loop, each as soon as the one before has a value. */
 #include "indicator/moving.h"
+#include "indicator/pair.h"
 #include "indicator/rows.h"
 
 #include "base/util.h"
@@ -198,45 +199,72 @@ static size_t deps_bbands(const double *param, struct tl_spec dep[TL_DEPS_MAX])
     return 1;
 }
 
-/* Sums of each window of `period` values that ends at bar first or later, of squares too: into sum (may be NULL) and
- * squares. Both begin at the first window, not at bar 0. */
-static void window_sums(const double *restrict x, size_t n, size_t period, size_t first, double *restrict sum,
-                        double *restrict squares)
+/* Running sums of a window and of its squares. They begin at the first window, not at bar 0. */
+struct window_sums {
+    const double *x; /* the oldest bar of the window */
+    size_t last;     /* from there to the newest */
+    double sum, squares;
+};
+
+/* Takes the next bar in, gives both sums as lane i, and lets the oldest go. */
+static inline void next_window(struct window_sums *w, tl_pair *sum, tl_pair *squares, int i)
 {
-    double one = 0, two = 0;
-    size_t begin = period - 1;
-    for (size_t i = first - begin; i < first; i++) {
-        one += x[i];
-        two += x[i] * x[i];
-    }
-    for (size_t i = first; i < n; i++) {
-        double old = x[i - begin];
-        two += x[i] * x[i];
-        squares[i - first] = two;
-        two -= old * old;
-        if (!sum) continue;
-        one += x[i];
-        sum[i - first] = one;
-        one -= old;
-    }
+    double old = w->x[0], new = w->x[w->last];
+    (*sum)[i] = w->sum + new;
+    (*squares)[i] = w->squares + new *new;
+    w->sum = (*sum)[i] - old;
+    w->squares = (*squares)[i] - old * old;
+    w->x++;
 }
 
-/* The variance is E[x^2] - E[x]^2; with SMA the middle band is E[x]. */
-static void k_bbands(const struct tl_kernel_args *a)
+struct bands {
+    double period, up, down;
+};
+
+/* Two neighbouring bars. The variance is E[x^2] - E[x]^2; sum NULL: the middle band is E[x]. */
+static inline void bands_of(const struct bands *b, tl_pair middle, const tl_pair *sum, tl_pair squares, tl_pair *upper,
+                            tl_pair *lower)
+{
+    tl_pair p = tl_pair_of(b->period), mean = sum ? *sum / p : middle, variance = squares / p - mean * mean;
+    tl_pair root = {__builtin_sqrt(variance[0]), __builtin_sqrt(variance[1])};
+    tl_pair deviation = tl_pair_or_zero(root, ~(variance < tl_pair_of(1e-14)));
+    *upper = middle + deviation * tl_pair_of(b->up);
+    *lower = middle - deviation * tl_pair_of(b->down);
+}
+
+static inline void bands(const struct tl_kernel_args *a, bool simple)
 {
     const double *restrict middle = a->dep[0][0];
     double *restrict upper = a->out[0], *restrict middle_out = a->out[1], *restrict lower = a->out[2];
-    double p = a->param[0], up = a->param[1], down = a->param[2];
-    size_t first = lookback_bbands(a->param), rows = a->n - first;
-    bool simple = a->param[3] <= TL_MA_SMA;
-    window_sums(a->in.close, a->n, (size_t)p, first, simple ? NULL : lower, upper);
-    for (size_t r = 0; r < rows; r++) {
-        double m = middle[r], mean = simple ? m : lower[r] / p, variance = upper[r] / p - mean * mean;
-        double deviation = variance < 1e-14 ? 0.0 : __builtin_sqrt(variance);
-        upper[r] = m + deviation * up;
-        middle_out[r] = m;
-        lower[r] = m - deviation * down;
+    size_t period = (size_t)a->param[0], first = lookback_bbands(a->param), rows = a->n - first, r = 0;
+    struct bands b = {a->param[0], a->param[1], a->param[2]};
+    struct window_sums w = {.x = a->in.close + (first + 1 - period), .last = period - 1};
+    for (size_t i = 0; i < w.last; i++) {
+        w.sum += w.x[i];
+        w.squares += w.x[i] * w.x[i];
     }
+    for (; r < rows; r += 2) {
+        bool two = r + 1 < rows;
+        tl_pair sum = {1, 1}, squares = {1, 1}, mid = two ? tl_pair_load(middle + r) : tl_pair_of(middle[r]), up, low;
+        next_window(&w, &sum, &squares, 0);
+        if (two) next_window(&w, &sum, &squares, 1);
+        bands_of(&b, mid, simple ? NULL : &sum, squares, &up, &low);
+        upper[r] = up[0];
+        middle_out[r] = mid[0];
+        lower[r] = low[0];
+        if (!two) break;
+        upper[r + 1] = up[1];
+        middle_out[r + 1] = mid[1];
+        lower[r + 1] = low[1];
+    }
+}
+
+static void k_bbands(const struct tl_kernel_args *a)
+{
+    if (a->param[3] <= TL_MA_SMA)
+        bands(a, true);
+    else
+        bands(a, false);
 }
 
 const struct tl_indicator tl_ind_BBANDS = {

@@ -24,4 +24,12 @@ static inline void tl_pair_store(double *p, tl_pair v)
     memcpy(p, &v, sizeof v);
 }
 
+typedef __typeof__((tl_pair){0, 0} < (tl_pair){0, 0}) tl_pair_mask;
+
+/* Each value where its mask holds, 0 elsewhere, without a branch. */
+static inline tl_pair tl_pair_or_zero(tl_pair v, tl_pair_mask where)
+{
+    return (tl_pair)((tl_pair_mask)v & where);
+}
+
 #endif
