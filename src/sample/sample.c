@@ -19,6 +19,8 @@
 
 enum { DAYS_PER_YEAR_MAX = 262, PATH_BYTES = 4096 };
 
+enum { LOWEST = 100 }; /* no price falls below it, in ticks */
+
 struct market {
     const char *dir;
     const struct tl_sample_options *opt;
@@ -45,6 +47,7 @@ static enum tl_status write_all(int fd, const char *p, size_t n)
     while (n > 0) {
         ssize_t w = write(fd, p, n);
         if (w < 0 && errno == EINTR) continue;
+        if (w == 0) errno = EIO;
         if (w <= 0) return TL_IO;
         p += w;
         n -= (size_t)w;
@@ -135,24 +138,21 @@ static void put_row(struct tl_buf *out, int64_t day, const int64_t ohlc[4], int6
     tl_buf_printf(out, "%lld,%lld.%02d\n", (long long)volume, (long long)(amount / 100), (int)(amount % 100));
 }
 
-/* An ex-date: gift shares or cash, and the price that a holder sees overnight falls accordingly. */
+/* An ex-date: gift shares or cash, and the price that a holder sees overnight falls accordingly. None where that would
+ * be below the lowest price there is, so that a recorded event always explains the fall. */
 static void go_ex(struct market *m, struct walk *w, const char *symbol, int64_t day)
 {
     char date[11];
     tl_civil_format_date(day, date);
     bool split = tl_rng_below(&w->rng, 3) == 0;
-    if (split) {
-        int64_t gift_tenths = between(&w->rng, 3, 10);
-        w->close = w->close * 10 / (10 + gift_tenths);
-        tl_buf_printf(&m->factors, "%s,%s,0,%lld.%lld,0,0\n", symbol, date, (long long)(gift_tenths / 10),
-                      (long long)(gift_tenths % 10));
-        m->sum->splits++;
-    } else {
-        int64_t cash = TL_MAX(w->close / 50, (int64_t)1);
-        w->close -= cash;
-        tl_buf_printf(&m->factors, "%s,%s,%lld.%02d,0,0,0\n", symbol, date, (long long)(cash / 100), (int)(cash % 100));
-    }
-    w->close = TL_MAX(w->close, (int64_t)100);
+    int64_t gift_tenths = split ? between(&w->rng, 3, 10) : 0;
+    int64_t cash = split ? 0 : TL_MAX(w->close / 50, (int64_t)1);
+    int64_t after = (w->close - cash) * 10 / (10 + gift_tenths);
+    if (after < LOWEST) return;
+    w->close = after;
+    tl_buf_printf(&m->factors, "%s,%s,%lld.%02d,%lld.%lld,0,0\n", symbol, date, (long long)(cash / 100),
+                  (int)(cash % 100), (long long)(gift_tenths / 10), (long long)(gift_tenths % 10));
+    m->sum->splits++;
 }
 
 static void trade(struct walk *w, int64_t ohlc[4], int64_t *volume)
@@ -165,12 +165,13 @@ static void trade(struct walk *w, int64_t ohlc[4], int64_t *volume)
     w->regime_left--;
     int64_t limit = w->close / 10, before = w->close;
     double move = (w->drift + 0.018 * tl_rng_normal(r)) * (double)before;
+    if (tl_rng_below(r, 100) == 0) move *= 6; /* news: some such days end at the limit */
     int64_t change = (int64_t)(move < 0 ? move - 0.5 : move + 0.5);
     change = change > limit ? limit : change < -limit ? -limit : change;
     int64_t open = before + (int64_t)((double)before * 0.006 * tl_rng_normal(r)), close = before + change;
     open = open > before + limit ? before + limit : open < before - limit ? before - limit : open;
-    close = TL_MAX(close, (int64_t)100);
-    open = TL_MAX(open, (int64_t)100);
+    close = TL_MAX(close, (int64_t)LOWEST);
+    open = TL_MAX(open, (int64_t)LOWEST);
     int64_t spread = TL_MAX(before / 60, (int64_t)1);
     ohlc[0] = open;
     ohlc[1] = TL_MIN(TL_MAX(open, close) + between(r, 0, spread), TL_MAX(before + limit, TL_MAX(open, close)));
