@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DAYS_PER_YEAR_MAX = 262, PATH_BYTES = 4096 };
+enum { DAYS_PER_YEAR_MAX = 262, EX_EVERY = 242, PATH_BYTES = 4096 };
 
 enum { LOWEST = 100 }; /* no price falls below it, in ticks */
 
@@ -37,7 +37,8 @@ struct walk {
     double drift;         /* of the present regime, per day */
     unsigned regime_left; /* days */
     unsigned suspended_left;
-    bool absent; /* suspended days are left out instead of flat */
+    unsigned ex_in; /* days until the next ex-date, which is once a year */
+    bool absent;    /* suspended days are left out instead of flat */
 };
 
 /* ---- files ---- */
@@ -198,7 +199,10 @@ static void one_day(struct market *m, struct walk *w, const char *symbol, int64_
         m->sum->rows++;
         return;
     }
-    if (tl_rng_below(r, 400) == 0) go_ex(m, w, symbol, day);
+    if (w->ex_in-- == 0) {
+        go_ex(m, w, symbol, day);
+        w->ex_in = EX_EVERY;
+    }
     int64_t ohlc[4];
     trade(w, ohlc, &volume);
     if (tl_rng_below(r, 20000) == 0) { /* what vendors send now and then */
@@ -224,6 +228,7 @@ static enum tl_status one_symbol(struct market *m, uint32_t i, struct tl_buf *ou
     struct walk w = {.close = 0};
     tl_rng_seed(&w.rng, m->opt->seed * UINT64_C(1000003) + i);
     w.close = between(&w.rng, 400, 9000);
+    w.ex_in = (unsigned)between(&w.rng, 0, EX_EVERY);
     size_t first = 0;
     if (tl_rng_below(&w.rng, 25) == 0) { /* listed lately: from a handful of bars to a year */
         first = m->n_days - (size_t)between(&w.rng, TL_MIN(5, (int64_t)m->n_days), TL_MIN(250, (int64_t)m->n_days));
