@@ -129,7 +129,8 @@ static enum tl_status get_header(struct tl_str chunk, unsigned kind, struct head
     h->kind = (unsigned char)chunk.p[5];
     h->columns = (unsigned char)chunk.p[6] | (unsigned)(unsigned char)chunk.p[7] << 8;
     h->rows = get_u32(chunk.p + 8);
-    if (version == 0 || h->kind != kind || h->columns == 0 || h->rows == 0 || h->rows > TL_CHUNK_ROWS)
+    bool known = version != 0 && h->kind == kind && get_u32(chunk.p + 12) == 0;
+    if (!known || h->columns == 0 || h->rows == 0 || h->rows > TL_CHUNK_ROWS)
         return tl_fail(err, TL_CORRUPT, "chunk of format %u, kind %u with %u columns and %zu rows", version, h->kind,
                        h->columns, h->rows);
     return TL_OK;
@@ -139,7 +140,9 @@ static enum tl_status get_header(struct tl_str chunk, unsigned kind, struct head
 static const char *get_column(const char *p, const char *end, void *values, size_t stride, size_t n)
 {
     if ((size_t)(end - p) < COLUMN_BYTES) return NULL;
-    unsigned encoding = (unsigned char)p[0];
+    uint64_t encoding; /* the byte and the seven zeros behind it */
+    memcpy(&encoding, p, COLUMN_BYTES);
+    encoding = le64toh(encoding);
     p += COLUMN_BYTES;
     size_t count = encoding == CONSTANT ? 1 : n;
     if (encoding > CONSTANT || (size_t)(end - p) / 8 < count) return NULL;
