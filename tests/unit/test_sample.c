@@ -17,7 +17,7 @@
 enum { SYMBOLS = 60, YEARS = 3, DAYS_MAX = 900 };
 
 static const struct tl_sample_options standard = {
-    .symbols = SYMBOLS, .years = YEARS, .seed = 7, .end_date_ms = INT64_C(19722) * TL_DAY_MS /* 2023-12-31 */
+    .symbols = SYMBOLS, .years = YEARS, .seed = 4, .end_date_ms = INT64_C(19722) * TL_DAY_MS /* 2023-12-31 */
 };
 
 /* ---- files ---- */
@@ -118,7 +118,7 @@ static void test_same_seed_same_bytes(void **state)
         struct tl_sample_options o;
         uint32_t crc;
     } rows[] = {
-        {{.symbols = SYMBOLS, .years = YEARS, .seed = 7, .end_date_ms = INT64_C(19722) * TL_DAY_MS}, 0x580c3fb0},
+        {{.symbols = SYMBOLS, .years = YEARS, .seed = 4, .end_date_ms = INT64_C(19722) * TL_DAY_MS}, 0x7f04284a},
         {{.symbols = SYMBOLS, .years = YEARS, .seed = 8, .end_date_ms = INT64_C(19722) * TL_DAY_MS}, 0xc590bba2},
         {{.symbols = 1, .years = 1, .seed = 0, .end_date_ms = INT64_C(19723) * TL_DAY_MS}, 0x9ba471b0},
         {{.symbols = 2, .years = 50, .seed = UINT64_MAX, .end_date_ms = INT64_C(20000) * TL_DAY_MS}, 0x0030ab45},
