@@ -10,8 +10,55 @@
 
 #include <string.h>
 
+/* From which period on sums are guessed: below it guesses fail too often. */
+enum { GUESSED_PERIOD = 16 };
+
+/* Adding this and taking it away again rounds a number that is at most half of v to a multiple of v's last place. */
+static tl_pair rounder(double v)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    bits &= UINT64_C(0x7ff0000000000000);
+    memcpy(&v, &bits, sizeof v);
+    return tl_pair_of(1.5 * v);
+}
+
+/* The contract takes the oldest bar out of the sum and then the newest in: two additions that wait for each other, and
+ * for those of the bar before. If the oldest bar is rounded to the sum's last place beforehand, one addition of the
+ * difference gives the same bits, but for ties and where the sum crosses a power of two. So the sums of two bars are
+ * guessed, with one addition each, and checked side by side by the contract's own steps from the guess before; where
+ * a bit differs, both bars are done in order. */
+static void guessed_sma(const double *restrict x, size_t n, size_t period, double *restrict out)
+{
+    const double *newest = x + period, *oldest = x;
+    size_t rows = n - period, r = 0;
+    double p = (double)period, start = 0;
+    for (size_t i = 0; i < period; i++) start += x[i];
+    *out++ = start / p;
+    tl_pair sum = tl_pair_of(start), round = rounder(start); /* of sums, the first lane counts */
+    for (; r + 2 <= rows; r += 2) {
+        tl_pair old = tl_pair_load(oldest + r), new = tl_pair_load(newest + r), change = new - ((old + round) - round);
+        tl_pair first = sum + change, second = first + tl_pair_of(change[1]);
+        tl_pair before = {sum[0], first[0]}, after = {first[0], second[0]};
+        tl_pair_mask differs = (tl_pair_mask)((before - old) + new) ^ (tl_pair_mask)after;
+        if (__builtin_expect((differs[0] | differs[1]) != 0, 0)) {
+            after[0] = (sum[0] - oldest[r]) + newest[r];
+            after[1] = (after[0] - oldest[r + 1]) + newest[r + 1];
+            second = tl_pair_of(after[1]);
+            round = rounder(after[1]);
+        }
+        sum = second;
+        tl_pair_store(out + r, after / tl_pair_of(p));
+    }
+    if (r < rows) out[r] = ((sum[0] - oldest[r]) + newest[r]) / p;
+}
+
 static void sma(const double *restrict x, size_t n, size_t period, double *restrict out)
 {
+    if (period >= GUESSED_PERIOD) {
+        guessed_sma(x, n, period, out);
+        return;
+    }
     double p = (double)period, sum = 0;
     size_t begin = period - 1;
     for (size_t i = 0; i < begin; i++) sum += x[i];
