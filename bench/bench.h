@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every benchmark prints: one JSON object a line on stdout, which tools/bench gathers into build/bench.json. A benchmark
- * measures; it never fails because something is slow. */
+/* What every benchmark prints: one JSON object a line on stdout, which tools/bench gathers into build/bench.json. A
+ * benchmark measures; it never fails because something is slow. */
 #ifndef TL_BENCH_H
 #define TL_BENCH_H
 
@@ -36,10 +36,14 @@ static inline void bench_row(const char *name, double value, const char *unit, c
                              double ratio, const char *bound, bool holds)
 {
     printf("{\"name\":\"%s\",\"value\":%.6g,\"unit\":\"%s\",", name, value, unit);
-    if (peer) printf("\"peer\":\"%s\",\"peer_value\":%.6g,\"ratio\":%.4g,", peer, peer_value, ratio);
-    else printf("\"peer\":null,\"peer_value\":null,\"ratio\":null,");
-    if (bound) printf("\"bound\":\"%s\",\"holds\":%s}\n", bound, holds ? "true" : "false");
-    else printf("\"bound\":null,\"holds\":null}\n");
+    if (peer)
+        printf("\"peer\":\"%s\",\"peer_value\":%.6g,\"ratio\":%.4g,", peer, peer_value, ratio);
+    else
+        printf("\"peer\":null,\"peer_value\":null,\"ratio\":null,");
+    if (bound)
+        printf("\"bound\":\"%s\",\"holds\":%s}\n", bound, holds ? "true" : "false");
+    else
+        printf("\"bound\":null,\"holds\":null}\n");
     fflush(stdout);
 }
 

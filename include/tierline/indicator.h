@@ -21,9 +21,9 @@ enum { TL_PARAMS_MAX = 6, TL_INDICATOR_OUTPUTS_MAX = 3 };
 enum tl_param_kind { TL_PARAM_INT, TL_PARAM_REAL, TL_PARAM_MA_TYPE };
 
 struct tl_param {
-    const char *name;        /* TA-Lib's: "TimePeriod", "FastPeriod", "NbDevUp" */
+    const char *name; /* TA-Lib's: "TimePeriod", "FastPeriod", "NbDevUp" */
     enum tl_param_kind kind;
-    double min, max, def;    /* MA types: 0 SMA 1 EMA 2 WMA 3 DEMA 4 TEMA */
+    double min, max, def; /* MA types: 0 SMA 1 EMA 2 WMA 3 DEMA 4 TEMA */
 };
 
 /* Which columns of the bars an indicator reads. */
@@ -31,15 +31,15 @@ enum { TL_IN_OPEN = 1, TL_IN_HIGH = 2, TL_IN_LOW = 4, TL_IN_CLOSE = 8, TL_IN_VOL
 
 /* One row of the registry, as the outside sees it. Lives as long as the library. */
 struct tl_indicator_info {
-    const char *name;                                   /* "MACD" */
-    const char *group;                                  /* "Momentum" */
-    const char *title;                                  /* "Moving Average Convergence/Divergence" */
-    unsigned inputs;                                    /* TL_IN_* */
+    const char *name;  /* "MACD" */
+    const char *group; /* "Momentum" */
+    const char *title; /* "Moving Average Convergence/Divergence" */
+    unsigned inputs;   /* TL_IN_* */
     unsigned n_params;
     struct tl_param params[TL_PARAMS_MAX];
     unsigned n_outputs;
-    const char *outputs[TL_INDICATOR_OUTPUTS_MAX];      /* "macd" "signal" "hist" */
-    bool integer;                                       /* outputs are whole numbers (-100, 0, 100) */
+    const char *outputs[TL_INDICATOR_OUTPUTS_MAX]; /* "macd" "signal" "hist" */
+    bool integer;                                  /* outputs are whole numbers (-100, 0, 100) */
 };
 
 TL_API size_t tl_indicator_count(void);

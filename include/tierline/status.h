@@ -12,8 +12,8 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define TL_API __attribute__((visibility("default")))
-#define TL_MUSTCHECK __attribute__((warn_unused_result))
+#define TL_API               __attribute__((visibility("default")))
+#define TL_MUSTCHECK         __attribute__((warn_unused_result))
 #define TL_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #else
 #define TL_API
@@ -31,11 +31,11 @@ enum tl_status {
  * fills it only when it fails. Never holds credentials. */
 struct tl_err {
     enum tl_status status;
-    int native;         /* errno, SQLite code, ...; 0 when there is none */
-    char file[160];     /* the INPUT that is at fault, "" when there is none */
-    uint64_t line;      /* 1-based line in `file`, 0 when there is none */
-    uint32_t column;    /* 1-based column (field) in `line`, 0 when there is none */
-    char text[320];     /* what is wrong, with the offending value; no trailing newline */
+    int native;      /* errno, SQLite code, ...; 0 when there is none */
+    char file[160];  /* the INPUT that is at fault, "" when there is none */
+    uint64_t line;   /* 1-based line in `file`, 0 when there is none */
+    uint32_t column; /* 1-based column (field) in `line`, 0 when there is none */
+    char text[320];  /* what is wrong, with the offending value; no trailing newline */
 };
 
 /* Short text of a status ("too few bars"); "unknown status" for a number that is none. Never NULL. */

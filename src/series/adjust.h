@@ -6,8 +6,8 @@
  * Forward: bars before the ex-date get the affine map of that event (so that the latest bars are raw):
  * price' = (price - c + r*s)/(1+g+r), applied for every later event; volume is divided likewise (x (1+g+r)).
  * Backward: the inverse applied to bars on and after the ex-date, so that the earliest bars are raw.
- * A cumulative-factor row (date, factor) instead scales: backward = price * f(date); forward = price * f(date) / f(last bar's date).
- * An event counts for a series only if its ex_date is not after the series' last bar. */
+ * A cumulative-factor row (date, factor) instead scales: backward = price * f(date); forward = price * f(date) / f(last
+ * bar's date). An event counts for a series only if its ex_date is not after the series' last bar. */
 #ifndef TL_SERIES_ADJUST_H
 #define TL_SERIES_ADJUST_H
 
@@ -16,7 +16,7 @@
 enum tl_factor_kind { TL_FACTOR_EVENT = 1, TL_FACTOR_CUMULATIVE = 2 };
 
 struct tl_factor {
-    int64_t ex_date_ms;   /* 00:00 UTC of the ex-date */
+    int64_t ex_date_ms; /* 00:00 UTC of the ex-date */
     enum tl_factor_kind kind;
     double cash, gift, rights, rights_price; /* EVENT: per one share held */
     double factor;                           /* CUMULATIVE: > 0, from ex_date on */

@@ -46,18 +46,20 @@ static inline int tl_version_cmp(struct tl_version a, struct tl_version b)
 
 /* What merging `incoming` into `have` does. */
 struct tl_merge {
-    size_t appended;  /* after the last bar of `have` */
-    size_t changed;   /* same ts, other values */
-    size_t inserted;  /* new ts before the last bar of `have` */
-    size_t unchanged; /* same ts, same bits */
+    size_t appended;      /* after the last bar of `have` */
+    size_t changed;       /* same ts, other values */
+    size_t inserted;      /* new ts before the last bar of `have` */
+    size_t unchanged;     /* same ts, same bits */
     size_t first_touched; /* index in the result of the first bar that differs from `have`; result.n when none */
 };
 /* Union by ts, incoming wins; a NaN volume or amount in incoming does not overwrite a known one.
  * have_provisional: the last bar of `have` may be replaced by one with its ts without counting as changed.
  * out must be initialised and empty. Both inputs obey the invariant. */
 TL_MUSTCHECK enum tl_status tl_bars_merge(const struct tl_bars *have, bool have_provisional,
-                                          const struct tl_bars *incoming, struct tl_bars *out,
-                                          struct tl_merge *what);
-static inline bool tl_merge_rewrites_history(const struct tl_merge *m) { return m->changed + m->inserted > 0; }
+                                          const struct tl_bars *incoming, struct tl_bars *out, struct tl_merge *what);
+static inline bool tl_merge_rewrites_history(const struct tl_merge *m)
+{
+    return m->changed + m->inserted > 0;
+}
 
 #endif

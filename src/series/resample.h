@@ -15,15 +15,15 @@ struct tl_session {
 };
 
 struct tl_sessions {
-    size_t n;               /* 0: the whole day is one session */
+    size_t n; /* 0: the whole day is one session */
     struct tl_session v[8];
 };
 
 /* 09:30-11:30 and 13:00-15:00: slots are cut from each session's start, so 60m gives 09:30 10:30 13:00 14:00.
  * A bar outside every session (an auction print at 15:00) is folded into the nearest slot before it; before the
  * first session, into the first slot. */
-extern const struct tl_sessions tl_sessions_cn;  /* 09:30-11:30, 13:00-15:00 */
-extern const struct tl_sessions tl_sessions_us;  /* 09:30-16:00 */
+extern const struct tl_sessions tl_sessions_cn; /* 09:30-11:30, 13:00-15:00 */
+extern const struct tl_sessions tl_sessions_us; /* 09:30-16:00 */
 /* "09:30-11:30,13:00-15:00" */
 TL_MUSTCHECK enum tl_status tl_sessions_parse(struct tl_str, struct tl_sessions *out, struct tl_err *err);
 

@@ -17,15 +17,15 @@ struct tl_series_key {
 };
 
 struct tl_series {
-    struct tl_version version;  /* of the bars it was computed from */
-    uint32_t kernel_version;    /* higher wins */
-    uint64_t token;             /* fencing token of the writer, 0: computed without a lease */
-    int64_t computed_ms;        /* wall clock when it was computed; stored and read back, not part of the order */
+    struct tl_version version; /* of the bars it was computed from */
+    uint32_t kernel_version;   /* higher wins */
+    uint64_t token;            /* fencing token of the writer, 0: computed without a lease */
+    int64_t computed_ms;       /* wall clock when it was computed; stored and read back, not part of the order */
     uint32_t columns;
-    uint64_t first_bar;         /* index of the bar of row 0 */
-    size_t n;                   /* rows; first_bar + n is the number of bars of this freq (of a resampled series:
-                                 * not version.bars, which counts the source's bars) */
-    double *rows;               /* [own] n * columns */
+    uint64_t first_bar; /* index of the bar of row 0 */
+    size_t n;           /* rows; first_bar + n is the number of bars of this freq (of a resampled series:
+                         * not version.bars, which counts the source's bars) */
+    double *rows;       /* [own] n * columns */
 };
 
 void tl_series_init(struct tl_series *);
