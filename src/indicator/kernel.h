@@ -16,7 +16,7 @@ struct tl_kernel_args {
     size_t n;
     const double *param;
     double *const *out;
-    double *scratch;    /* scratch(param, n) doubles, uninitialised */
+    double *scratch; /* scratch(param, n) doubles, uninitialised */
     /* Outputs of dependency d, output k: dep[d][k], first value at bar dep_begin[d]. */
     const double *const *dep[TL_DEPS_MAX];
     size_t dep_begin[TL_DEPS_MAX];
@@ -25,7 +25,7 @@ struct tl_kernel_args {
 struct tl_indicator {
     struct tl_indicator_info info;
     size_t (*lookback)(const double *param);
-    size_t (*scratch)(const double *param, size_t n);           /* NULL: none */
+    size_t (*scratch)(const double *param, size_t n); /* NULL: none */
     /* Fills dep[] with the specs whose outputs the kernel reads, returns how many (<= TL_DEPS_MAX). NULL: none. */
     size_t (*deps)(const double *param, struct tl_spec dep[TL_DEPS_MAX]);
     void (*kernel)(const struct tl_kernel_args *);
