@@ -42,10 +42,10 @@ static void key_of(int64_t local, enum tl_freq to, char key[32])
         snprintf(key, 32, "%d-%d-%d", c.year, c.month, c.day);
     } else {
         int now = c.hour * 60 + c.minute, best = 9 * 60 + 30;
-        for (int start = 9 * 60 + 30; start < 15 * 60; start += tl_freq_minutes(to)) {
-            if (start >= 11 * 60 + 30 && start < 13 * 60) continue;
+        for (int start = 9 * 60 + 30; start < 11 * 60 + 30; start += tl_freq_minutes(to))
             if (start <= now) best = start;
-        }
+        for (int start = 13 * 60; start < 15 * 60; start += tl_freq_minutes(to))
+            if (start <= now) best = start;
         snprintf(key, 32, "%d-%d-%d %02d:%02d", c.year, c.month, c.day, best / 60, best % 60);
     }
 }
@@ -124,11 +124,11 @@ static void resample(const struct tl_bars *in, enum tl_freq from, enum tl_freq t
 }
 
 /* The daily file was made apart from the minutes: opens agree, closes to a hundredth, extremes lie outside those of the
- * minutes, which are snapshots. The minutes' count is the daily amount times 100. 2017-03-31 has no minutes; the first
- * two days of minutes lie before the daily file. */
+ * minutes, which are snapshots. The minutes' count is the daily amount times 100 on 83 days; on 16 the minutes hold up
+ * to 2 % less. 2017-03-31 has no minutes; the first two days of minutes lie before the daily file. */
 static void compare_days(const struct tl_bars *made, const struct tl_bars *days)
 {
-    size_t same = 0;
+    size_t same = 0, same_amount = 0;
     for (size_t i = 0; i < days->n; i++) {
         size_t k = tl_bars_lower_bound(made, days->ts_ms[i]);
         if (k == made->n || made->ts_ms[k] != days->ts_ms[i]) {
@@ -140,10 +140,13 @@ static void compare_days(const struct tl_bars *made, const struct tl_bars *days)
         assert_true(fabs(m.v[TL_BAR_CLOSE] - d.v[TL_BAR_CLOSE]) < 0.0101);
         double above = d.v[TL_BAR_HIGH] - m.v[TL_BAR_HIGH], below = m.v[TL_BAR_LOW] - d.v[TL_BAR_LOW];
         assert_true(above > -0.0101 && above < 0.66 && below > -0.0101 && below < 0.56);
-        assert_true(fabs(m.v[TL_BAR_VOLUME] / (100 * d.v[TL_BAR_AMOUNT]) - 1) < 0.01);
+        double ratio = m.v[TL_BAR_VOLUME] / (100 * d.v[TL_BAR_AMOUNT]);
+        assert_true(fabs(ratio - 1) < 0.034);
+        same_amount += fabs(ratio - 1) < 2e-6;
         same++;
     }
     assert_int_equal(same, 99);
+    assert_int_equal(same_amount, 83);
 }
 
 /* The labels are bar ends: 09:31 to 15:00, never 09:30. One minute less is the start. The bar labelled 13:00 holds
