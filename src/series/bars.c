@@ -54,6 +54,18 @@ enum tl_status tl_bars_append(struct tl_bars *b, const struct tl_bar *bar)
     return TL_OK;
 }
 
+enum tl_status tl_bars_copy(struct tl_bars *to, const struct tl_bars *from)
+{
+    size_t n;
+    if (__builtin_add_overflow(to->n, from->n, &n)) return TL_NOMEM;
+    enum tl_status st = tl_bars_reserve(to, n);
+    if (st != TL_OK || from->n == 0) return st;
+    memcpy(to->ts_ms + to->n, from->ts_ms, from->n * sizeof *from->ts_ms);
+    for (size_t c = 0; c < TL_BAR_COLUMNS; c++) memcpy(to->col[c] + to->n, from->col[c], from->n * sizeof(double));
+    to->n = n;
+    return TL_OK;
+}
+
 struct tl_bar tl_bars_at(const struct tl_bars *b, size_t i)
 {
     struct tl_bar bar = {.ts_ms = b->ts_ms[i]};

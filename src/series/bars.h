@@ -27,6 +27,8 @@ void tl_bars_release(struct tl_bars *);
 /* Room for `cap` rows in all; contents stay. */
 TL_MUSTCHECK enum tl_status tl_bars_reserve(struct tl_bars *, size_t cap);
 TL_MUSTCHECK enum tl_status tl_bars_append(struct tl_bars *, const struct tl_bar *);
+/* Appends all of `from`. */
+TL_MUSTCHECK enum tl_status tl_bars_copy(struct tl_bars *to, const struct tl_bars *from);
 struct tl_bar tl_bars_at(const struct tl_bars *, size_t i);
 /* First index with ts_ms[i] >= ts. */
 size_t tl_bars_lower_bound(const struct tl_bars *, int64_t ts_ms);

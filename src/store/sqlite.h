@@ -45,7 +45,6 @@ enum tl_sql {
     TL_SQL_STAGED_PUT,
     TL_SQL_STAGED_SOME,
     TL_SQL_STAGED_DELETE,
-    TL_SQL_STAGED_FORGET,
     TL_SQL_LOG_PUT,
     TL_SQL_LOG_PRUNE,
     TL_SQL_META_GET,
@@ -102,6 +101,10 @@ TL_MUSTCHECK enum tl_status tl_schema_next_revision(struct tl_store *, int64_t *
 /* Deletes some chunks that nobody refers to: replaced ones, and those staged by processes that are gone. *more says
  * whether there is still work. Writer thread, in a transaction. */
 TL_MUSTCHECK enum tl_status tl_schema_sweep(struct tl_store *, bool *more, struct tl_err *err);
+/* The same for one import: some of its staged chunks, and at last its row. */
+TL_MUSTCHECK enum tl_status tl_schema_drop_import(struct tl_store *, int64_t import, bool *more, struct tl_err *err);
+/* Notes a chunk as staged by an import (0: as replaced). Writer thread. */
+TL_MUSTCHECK enum tl_status tl_staged_put(struct tl_db *, int64_t import, int64_t chunk, struct tl_err *err);
 /* Text that names this process for as long as it lives: "<pid>:<start time>". */
 void tl_process_name(char out[48]);
 

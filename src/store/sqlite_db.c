@@ -48,7 +48,6 @@ static const char *const sql[TL_SQL_COUNT] = {
     [TL_SQL_STAGED_PUT] = "INSERT INTO staged(import, chunk) VALUES(?, ?)",
     [TL_SQL_STAGED_SOME] = "SELECT chunk FROM staged WHERE import = ? LIMIT 256",
     [TL_SQL_STAGED_DELETE] = "DELETE FROM staged WHERE import = ? AND chunk = ?",
-    [TL_SQL_STAGED_FORGET] = "DELETE FROM staged WHERE import = ?",
     [TL_SQL_LOG_PUT] = "INSERT INTO change_log(symbol, freq, revision, bars, last_ts, forward_revision, "
                        "backward_revision) VALUES(?, ?, ?, ?, ?, ?, ?)",
     [TL_SQL_LOG_PRUNE] = "DELETE FROM change_log WHERE seq <= (SELECT max(seq) FROM change_log) - 100000",

@@ -8,56 +8,14 @@
  *
  * Staged chunk ids stand in `staged` under the import's row, which names the process: whoever finds that process gone
  * deletes them. So neither kill -9 nor a full disk leaves half an import. */
-#include "store/sqlite.h"
+#include "store/sqlite_import.h"
 
 #include "base/err.h"
-#include "base/map.h"
 #include "base/util.h"
 
 #include <stdio.h>
 
-enum { ATTEMPTS = 8 };
-
-/* A series of the import: what came in, and the head that it would have. */
-struct pending {
-    struct tl_symbol symbol;
-    enum tl_freq freq;
-    char zone[40];
-    struct tl_bars incoming;
-    bool last_provisional;
-    /* of the last merge */
-    struct tl_bars_row base;  /* what it was merged over */
-    struct tl_bars_head head; /* without revisions: given at commit */
-    struct tl_chunk_list chunks;
-    struct tl_merge merge;
-    bool changes, rewrites; /* something is to be written; history is */
-    bool stale;             /* base changed meanwhile: merge again */
-};
-
-struct pending_factors {
-    struct tl_symbol symbol;
-    struct tl_factors incoming;
-};
-
-struct pending_calendar {
-    char name[32];
-    int64_t *days;
-    size_t n;
-};
-
-struct tl_store_import {
-    struct tl_store *store;
-    struct tl_store_reader *reader;
-    int64_t id;
-    struct tl_map *by_series; /* "symbol freq" -> struct pending */
-    struct pending **series;
-    size_t n_series, cap_series;
-    struct pending_factors *factors;
-    size_t n_factors, cap_factors;
-    struct pending_calendar *calendars;
-    size_t n_calendars;
-    struct tl_import_totals totals;
-};
+enum { STAGE_CHUNKS = 64 };
 
 /* ---- begin, abort ---- */
 
@@ -92,6 +50,8 @@ static void import_free(struct tl_store_import *im)
     free(im->calendars);
     tl_map_free(im->by_series);
     tl_store_reader_free(im->reader);
+    pthread_cond_destroy(&im->idle);
+    pthread_mutex_destroy(&im->lock);
     free(im);
 }
 
@@ -100,6 +60,8 @@ enum tl_status tl_store_import_begin(struct tl_store *store, struct tl_store_imp
     struct tl_store_import *im = tl_calloc(1, sizeof *im);
     if (!im) return tl_fail(err, TL_NOMEM, "no memory for an import");
     im->store = store;
+    pthread_mutex_init(&im->lock, NULL);
+    pthread_cond_init(&im->idle, NULL);
     im->by_series = tl_map_new();
     enum tl_status st = im->by_series ? tl_store_reader_new(store, &im->reader, err)
                                       : tl_fail(err, TL_NOMEM, "no memory for an import");
@@ -112,53 +74,22 @@ enum tl_status tl_store_import_begin(struct tl_store *store, struct tl_store_imp
     return TL_OK;
 }
 
-/* Up to 256 staged chunks a call, so that no transaction gets long; op->ctx learns whether there is more. */
 struct unstage {
     struct tl_store_import *im;
     bool more;
 };
 
-static enum tl_status delete_staged(struct tl_db *db, int64_t import, bool *more, struct tl_err *err)
-{
-    int64_t ids[256];
-    size_t n = 0;
-    sqlite3_stmt *s = tl_db_stmt(db, TL_SQL_STAGED_SOME, err);
-    if (!s) return TL_IO;
-    sqlite3_bind_int64(s, 1, import);
-    while (n < TL_COUNT(ids) && sqlite3_step(s) == SQLITE_ROW) ids[n++] = sqlite3_column_int64(s, 0);
-    sqlite3_reset(s);
-    *more = n > 0;
-    enum tl_status st = TL_OK;
-    for (size_t i = 0; st == TL_OK && i < n; i++) {
-        s = tl_db_stmt(db, TL_SQL_CHUNK_DELETE, err);
-        if (!s) return TL_IO;
-        sqlite3_bind_int64(s, 1, ids[i]);
-        st = tl_db_run(db, s, err, "dropping a chunk");
-        s = st == TL_OK ? tl_db_stmt(db, TL_SQL_STAGED_DELETE, err) : NULL;
-        if (!s) return st == TL_OK ? TL_IO : st;
-        sqlite3_bind_int64(s, 1, import);
-        sqlite3_bind_int64(s, 2, ids[i]);
-        st = tl_db_run(db, s, err, "dropping a chunk");
-    }
-    return st;
-}
-
 static enum tl_status run_unstage(struct tl_op *op, struct tl_store *store, struct tl_err *err)
 {
     struct unstage *u = op->ctx;
-    struct tl_db *db = &store->writer;
-    enum tl_status st = delete_staged(db, u->im->id, &u->more, err);
-    if (st != TL_OK || u->more) return st;
-    sqlite3_stmt *s = tl_db_stmt(db, TL_SQL_IMPORT_DELETE, err);
-    if (!s) return TL_IO;
-    sqlite3_bind_int64(s, 1, u->im->id);
-    return tl_db_run(db, s, err, "dropping an import");
+    return tl_schema_drop_import(store, u->im->id, &u->more, err);
 }
 
 void tl_store_import_abort(struct tl_store_import *im)
 {
     if (!im) return;
     struct unstage u = {.im = im, .more = true};
+    if (tl_import_drain(im, NULL) != TL_OK) u.more = true; /* stages under way end; what they wrote is dropped, too */
     /* What cannot be dropped now is swept once this process is gone. */
     while (u.more)
         if (tl_writer_do(im->store, run_unstage, &u, 0, NULL) != TL_OK) break;
@@ -167,63 +98,110 @@ void tl_store_import_abort(struct tl_store_import *im)
 
 /* ---- merging and staging ---- */
 
-/* The encoded chunks of one merge, on their way into the store. */
+/* Encoded chunks on their way into the store, while the caller goes on with the next series. */
 struct stage {
+    struct tl_op op;
     struct tl_store_import *im;
+    struct pending *p;
+    size_t first; /* where they stand in p->chunks */
+    size_t n;
     struct tl_buf data;
-    struct tl_chunk_list refs; /* rows and first_ts; ids are filled in by the writer */
-    size_t *end;
+    size_t end[STAGE_CHUNKS];
+    int64_t ids[STAGE_CHUNKS];
 };
 
 static enum tl_status run_stage(struct tl_op *op, struct tl_store *store, struct tl_err *err)
 {
     struct stage *stage = op->ctx;
     struct tl_db *db = &store->writer;
-    for (size_t i = 0; i < stage->refs.n; i++) {
+    for (size_t i = 0; i < stage->n; i++) {
         size_t from = i ? stage->end[i - 1] : 0;
-        enum tl_status st =
-            tl_chunk_put(db, (struct tl_str){stage->data.p + from, stage->end[i] - from}, &stage->refs.v[i].id, err);
-        sqlite3_stmt *s = st == TL_OK ? tl_db_stmt(db, TL_SQL_STAGED_PUT, err) : NULL;
-        if (!s) return st == TL_OK ? TL_IO : st;
-        sqlite3_bind_int64(s, 1, stage->im->id);
-        sqlite3_bind_int64(s, 2, stage->refs.v[i].id);
-        st = tl_db_run(db, s, err, "staging a chunk");
+        struct tl_str bytes = {stage->data.p + from, stage->end[i] - from};
+        enum tl_status st = tl_chunk_put(db, bytes, &stage->ids[i], err);
+        if (st == TL_OK) st = tl_staged_put(db, stage->im->id, stage->ids[i], err);
         if (st != TL_OK) return st;
     }
     return TL_OK;
 }
 
-/* Encodes bars[from..] and stages them in pieces of at most STAGE_CHUNKS chunks; references are appended to `to`. */
-static enum tl_status stage_bars(struct tl_store_import *im, const struct tl_bars *bars, size_t from,
-                                 struct tl_chunk_list *to, struct tl_err *err)
+static void stage_free(struct stage *stage)
 {
-    enum { STAGE_CHUNKS = 64 };
-    size_t end[STAGE_CHUNKS];
-    struct stage stage = {.im = im, .end = end};
-    tl_buf_init(&stage.data, 0);
-    enum tl_status st = TL_OK;
-    while (st == TL_OK && from < bars->n) {
-        tl_buf_clear(&stage.data);
-        stage.refs.n = 0;
-        while (st == TL_OK && from < bars->n && stage.refs.n < STAGE_CHUNKS) {
-            size_t n = TL_MIN((size_t)TL_CHUNK_ROWS, bars->n - from);
-            tl_codec_put_bars(&stage.data, bars, from, n);
-            st = tl_chunk_list_push(&stage.refs, (struct tl_chunk_ref){0, bars->ts_ms[from], (uint32_t)n});
-            if (st == TL_OK) end[stage.refs.n - 1] = stage.data.n;
-            from += n;
-        }
-        if (st == TL_OK)
-            st = tl_buf_status(&stage.data, err);
-        else
-            (void)tl_fail(err, st, "no memory for %zu bars", bars->n);
-        if (st == TL_OK) st = tl_writer_do(im->store, run_stage, &stage, stage.data.n, err);
-        for (size_t i = 0; st == TL_OK && i < stage.refs.n; i++)
-            if ((st = tl_chunk_list_push(to, stage.refs.v[i])) != TL_OK)
-                (void)tl_fail(err, st, "no memory for a chunk list");
+    tl_buf_release(&stage->data);
+    free(stage);
+}
+
+static void end_stage(struct tl_op *op)
+{
+    struct stage *stage = op->ctx;
+    struct tl_store_import *im = stage->im;
+    pthread_mutex_lock(&im->lock);
+    for (size_t i = 0; op->status == TL_OK && i < stage->n; i++)
+        stage->p->chunks.v[stage->first + i].id = stage->ids[i];
+    if (op->status != TL_OK && im->failed == TL_OK) {
+        im->failed = op->status;
+        im->failure = op->err;
     }
-    tl_buf_release(&stage.data);
-    tl_chunk_list_release(&stage.refs);
-    return st;
+    stage_free(stage);
+    /* Under the lock to its end: whoever waits for idle may free the import. */
+    if (--im->staging == 0) pthread_cond_signal(&im->idle);
+    pthread_mutex_unlock(&im->lock);
+}
+
+enum tl_status tl_import_drain(struct tl_store_import *im, struct tl_err *err)
+{
+    pthread_mutex_lock(&im->lock);
+    while (im->staging > 0) pthread_cond_wait(&im->idle, &im->lock);
+    pthread_mutex_unlock(&im->lock);
+    if (im->failed != TL_OK && err) *err = im->failure;
+    return im->failed;
+}
+
+/* The next chunks of bars, at most STAGE_CHUNKS, as one stage; their references stand in p->chunks without ids from now
+ * on. */
+static struct stage *encode_stage(struct tl_store_import *im, struct pending *p, const struct tl_bars *bars,
+                                  size_t *from)
+{
+    struct stage *stage = tl_calloc(1, sizeof *stage);
+    if (!stage) return NULL;
+    stage->im = im;
+    stage->p = p;
+    tl_buf_init(&stage->data, 0);
+    enum tl_status st = TL_OK;
+    pthread_mutex_lock(&im->lock);
+    stage->first = p->chunks.n;
+    while (st == TL_OK && *from < bars->n && stage->n < STAGE_CHUNKS) {
+        size_t n = TL_MIN((size_t)TL_CHUNK_ROWS, bars->n - *from);
+        tl_codec_put_bars(&stage->data, bars, *from, n);
+        st = tl_chunk_list_push(&p->chunks, (struct tl_chunk_ref){0, bars->ts_ms[*from], (uint32_t)n});
+        stage->end[stage->n++] = stage->data.n;
+        *from += n;
+    }
+    pthread_mutex_unlock(&im->lock);
+    if (st == TL_OK && !stage->data.failed) return stage;
+    stage_free(stage);
+    return NULL;
+}
+
+static enum tl_status stage_bars(struct tl_store_import *im, struct pending *p, const struct tl_bars *bars, size_t from,
+                                 struct tl_err *err)
+{
+    while (from < bars->n) {
+        struct stage *stage = encode_stage(im, p, bars, &from);
+        if (!stage) return tl_fail(err, TL_NOMEM, "no memory for %zu bars of %s", bars->n, p->symbol.text);
+        stage->op = (struct tl_op){.run = run_stage, .ended = end_stage, .ctx = stage, .bytes = stage->data.n};
+        pthread_mutex_lock(&im->lock);
+        im->staging++;
+        pthread_mutex_unlock(&im->lock);
+        enum tl_status st = tl_writer_submit(im->store, &stage->op, err);
+        if (st != TL_OK) {
+            pthread_mutex_lock(&im->lock);
+            im->staging--;
+            pthread_mutex_unlock(&im->lock);
+            stage_free(stage);
+            return st;
+        }
+    }
+    return TL_OK;
 }
 
 /* The head after the merge, revisions aside. tail: the merged rows from chunk `kept` on. */
@@ -271,35 +249,46 @@ static enum tl_status merge_over(struct tl_store_import *im, struct pending *p, 
     return st;
 }
 
-static enum tl_status merge_pending(struct tl_store_import *im, struct pending *p, struct tl_err *err)
+/* References to the stored chunks that stay, then the merged rows behind them. */
+static enum tl_status keep_and_stage(struct tl_store_import *im, struct pending *p, const struct tl_bars *merged,
+                                     size_t kept, struct tl_err *err)
+{
+    describe_head(p, merged, rows_of(&p->base.chunks, kept));
+    p->rewrites = p->base.stamp != 0 && tl_merge_rewrites_history(&p->merge);
+    bool same_rows = p->base.stamp != 0 && p->merge.first_touched == merged->n;
+    p->changes = !same_rows || p->head.provisional != p->base.head.provisional;
+    /* Whole chunks before the first touched row stay, too. */
+    size_t from = 0;
+    while (kept < p->base.chunks.n && p->base.chunks.v[kept].rows == TL_CHUNK_ROWS &&
+           from + TL_CHUNK_ROWS <= p->merge.first_touched)
+        from += p->base.chunks.v[kept++].rows;
+    for (size_t i = 0; i < kept; i++)
+        if (tl_chunk_list_push(&p->chunks, p->base.chunks.v[i]) != TL_OK)
+            return tl_fail(err, TL_NOMEM, "no memory for a chunk list");
+    return p->changes ? stage_bars(im, p, merged, from, err) : TL_OK;
+}
+
+enum tl_status tl_import_merge(struct tl_store_import *im, struct pending *p, struct tl_err *err)
 {
     struct tl_bars merged;
     size_t kept = 0;
-    tl_bars_init(&merged);
-    tl_chunk_list_release(&p->base.chunks);
-    tl_chunk_list_release(&p->chunks); /* staged for nothing if merged before: swept at commit */
-    enum tl_status st = tl_store_snapshot_begin(im->reader, err);
+    enum tl_status st = TL_OK;
+    if (p->chunks.n > 0) st = tl_import_drain(im, err); /* stages under way point into the list */
     if (st != TL_OK) return st;
+    tl_chunk_list_release(&p->base.chunks);
+    tl_chunk_list_release(&p->chunks); /* staged for nothing, if merged before: dropped with the import */
+    st = tl_store_snapshot_begin(im->reader, err);
+    if (st != TL_OK) return st;
+    tl_bars_init(&merged);
     st = tl_bars_row_read(&im->reader->db, &p->symbol, p->freq, &p->base, err);
-    if (st == TL_NOT_FOUND) st = TL_OK;
+    bool new_series = st == TL_NOT_FOUND;
     if (st == TL_OK) st = merge_over(im, p, &p->base, &merged, &kept, err);
     tl_store_snapshot_end(im->reader);
-    if (st == TL_OK) {
-        size_t before = rows_of(&p->base.chunks, kept);
-        describe_head(p, &merged, before);
-        p->rewrites = p->base.stamp != 0 && tl_merge_rewrites_history(&p->merge);
-        bool same_rows = p->base.stamp != 0 && p->merge.first_touched == merged.n;
-        p->changes = !same_rows || p->head.provisional != p->base.head.provisional;
-        /* Whole chunks before the first touched row stay, too. */
-        size_t from = 0;
-        while (p->base.stamp && kept < p->base.chunks.n && p->base.chunks.v[kept].rows == TL_CHUNK_ROWS &&
-               from + TL_CHUNK_ROWS <= p->merge.first_touched)
-            from += p->base.chunks.v[kept++].rows;
-        for (size_t i = 0; st == TL_OK && i < kept; i++) st = tl_chunk_list_push(&p->chunks, p->base.chunks.v[i]);
-        if (st != TL_OK)
-            (void)tl_fail(err, st, "no memory for a chunk list");
-        else if (p->changes)
-            st = stage_bars(im, &merged, from, &p->chunks, err);
+    if (new_series) {
+        p->merge = (struct tl_merge){.appended = p->incoming.n};
+        st = keep_and_stage(im, p, &p->incoming, 0, err);
+    } else if (st == TL_OK) {
+        st = keep_and_stage(im, p, &merged, kept, err);
     }
     tl_bars_release(&merged);
     p->stale = false;
@@ -340,6 +329,7 @@ static enum tl_status add_incoming(struct pending *p, const struct tl_bars *bars
 {
     struct tl_bars both;
     struct tl_merge ignored;
+    if (p->incoming.n == 0) return tl_bars_copy(&p->incoming, bars);
     tl_bars_init(&both);
     enum tl_status st = tl_bars_merge(&p->incoming, false, bars, &both, &ignored);
     if (st != TL_OK) {
@@ -362,7 +352,7 @@ enum tl_status tl_store_import_bars(struct tl_store_import *im, const struct tl_
         return tl_fail(err, TL_NOMEM, "no memory for the bars of %s", symbol->text);
     if (ours_is_last) p->last_provisional = last_provisional;
     snprintf(p->zone, sizeof p->zone, "%s", zone);
-    return merge_pending(im, p, err);
+    return tl_import_merge(im, p, err);
 }
 
 enum tl_status tl_store_import_factors(struct tl_store_import *im, const struct tl_symbol *symbol,
@@ -404,281 +394,4 @@ enum tl_status tl_store_import_calendar(struct tl_store_import *im, const char *
     *c = (struct pending_calendar){.days = days, .n = n};
     snprintf(c->name, sizeof c->name, "%s", calendar);
     return TL_OK;
-}
-
-/* ---- commit, on the writer thread ---- */
-
-static enum tl_status write_bars_row(struct tl_db *db, const struct tl_symbol *symbol, enum tl_freq freq,
-                                     const struct tl_bars_head *h, int64_t stamp, const struct tl_chunk_list *chunks,
-                                     struct tl_err *err)
-{
-    struct tl_buf list;
-    tl_buf_init(&list, 0);
-    tl_chunk_list_encode(chunks, &list);
-    enum tl_status st = tl_buf_status(&list, err);
-    sqlite3_stmt *s = st == TL_OK ? tl_db_stmt(db, TL_SQL_BARS_UPSERT, err) : NULL;
-    if (s) {
-        const int64_t numbers[] = {h->raw.revision, h->raw.bars,         h->raw.last_ts,      h->first_ts,
-                                   h->provisional,  h->forward_revision, h->backward_revision};
-        tl_bind_symbol(s, 1, symbol);
-        sqlite3_bind_int(s, 2, (int)freq);
-        for (size_t i = 0; i < TL_COUNT(numbers); i++) sqlite3_bind_int64(s, 3 + (int)i, numbers[i]);
-        sqlite3_bind_text(s, 10, h->zone, -1, SQLITE_STATIC);
-        sqlite3_bind_int64(s, 11, stamp);
-        sqlite3_bind_blob64(s, 12, list.n ? list.p : "", list.n, SQLITE_STATIC);
-        st = tl_db_run(db, s, err, "writing bars");
-        s = st == TL_OK ? tl_db_stmt(db, TL_SQL_LOG_PUT, err) : NULL;
-    }
-    if (s) {
-        const int64_t numbers[] = {h->raw.revision, h->raw.bars, h->raw.last_ts, h->forward_revision,
-                                   h->backward_revision};
-        tl_bind_symbol(s, 1, symbol);
-        sqlite3_bind_int(s, 2, (int)freq);
-        for (size_t i = 0; i < TL_COUNT(numbers); i++) sqlite3_bind_int64(s, 3 + (int)i, numbers[i]);
-        st = tl_db_run(db, s, err, "writing the change log");
-    } else if (st == TL_OK) {
-        st = TL_IO;
-    }
-    tl_buf_release(&list);
-    return st;
-}
-
-/* Chunks of the old list that the new one does not refer to are garbage from this commit on. */
-static enum tl_status discard_replaced(struct tl_db *db, const struct tl_chunk_list *old,
-                                       const struct tl_chunk_list *new, struct tl_err *err)
-{
-    enum tl_status st = TL_OK;
-    for (size_t i = 0; st == TL_OK && i < old->n; i++) {
-        if (i < new->n &&new->v[i].id == old->v[i].id) continue;
-        sqlite3_stmt *s = tl_db_stmt(db, TL_SQL_STAGED_PUT, err);
-        if (!s) return TL_IO;
-        sqlite3_bind_int64(s, 1, 0);
-        sqlite3_bind_int64(s, 2, old->v[i].id);
-        st = tl_db_run(db, s, err, "discarding a chunk");
-    }
-    return st;
-}
-
-struct commit {
-    struct tl_store_import *im;
-    int64_t revision; /* 0 until one is needed */
-    size_t stale;
-};
-
-static enum tl_status revision_of(struct commit *c, struct tl_store *store, struct tl_err *err)
-{
-    return c->revision ? TL_OK : tl_schema_next_revision(store, &c->revision, err);
-}
-
-/* An ex-date that the series grew across bends its forward-adjusted history. */
-static enum tl_status crosses_ex_date(struct tl_db *db, const struct pending *p, bool *crosses, struct tl_err *err)
-{
-    struct tl_factors f;
-    *crosses = false;
-    enum tl_status st = tl_factors_row_read(db, &p->symbol, &f, err);
-    for (size_t i = 0; st == TL_OK && i < f.n; i++)
-        *crosses |= f.v[i].ex_date_ms > p->base.head.raw.last_ts && f.v[i].ex_date_ms <= p->head.raw.last_ts;
-    tl_factors_release(&f);
-    return st;
-}
-
-static enum tl_status commit_series(struct commit *c, struct tl_store *store, struct pending *p, struct tl_err *err)
-{
-    struct tl_db *db = &store->writer;
-    struct tl_bars_row now;
-    enum tl_status st = tl_bars_row_read(db, &p->symbol, p->freq, &now, err);
-    tl_chunk_list_release(&now.chunks);
-    if (st == TL_NOT_FOUND) st = TL_OK;
-    if (st != TL_OK) return st;
-    if (now.stamp != p->base.stamp) {
-        p->stale = true;
-        c->stale++;
-        return TL_OK;
-    }
-    if (!p->changes) return TL_OK;
-    /* Another import of factors may have raised these without touching the bars. */
-    p->head.forward_revision = now.head.forward_revision;
-    p->head.backward_revision = now.head.backward_revision;
-    bool crosses = false;
-    if (p->base.stamp) st = crosses_ex_date(db, p, &crosses, err);
-    if (st == TL_OK && (p->base.stamp == 0 || p->rewrites || crosses)) st = revision_of(c, store, err);
-    if (st != TL_OK) return st;
-    if (p->base.stamp == 0 || p->rewrites)
-        p->head.raw.revision = c->revision;
-    else
-        p->head.raw.revision = now.head.raw.revision;
-    if (crosses) p->head.forward_revision = c->revision;
-    st = write_bars_row(db, &p->symbol, p->freq, &p->head, p->base.stamp + 1, &p->chunks, err);
-    if (st == TL_OK) st = discard_replaced(db, &p->base.chunks, &p->chunks, err);
-    return st;
-}
-
-static bool same_factor(const struct tl_factor *a, const struct tl_factor *b)
-{
-    return a->ex_date_ms == b->ex_date_ms && a->kind == b->kind && a->cash == b->cash && a->gift == b->gift &&
-           a->rights == b->rights && a->rights_price == b->rights_price && a->factor == b->factor;
-}
-
-/* Union by ex-date, incoming wins. *earliest: the first ex-date at which they differ from `have`, INT64_MAX when
- * nowhere. */
-static enum tl_status merge_factors(const struct tl_factors *have, const struct tl_factors *in, struct tl_factors *out,
-                                    int64_t *earliest)
-{
-    *earliest = INT64_MAX;
-    out->n = 0;
-    out->v = tl_calloc(have->n + in->n, sizeof *out->v);
-    if (!out->v) return TL_NOMEM;
-    size_t h = 0, i = 0;
-    while (h < have->n || i < in->n) {
-        if (i == in->n || (h < have->n && have->v[h].ex_date_ms < in->v[i].ex_date_ms)) {
-            out->v[out->n++] = have->v[h++];
-            continue;
-        }
-        bool same = h < have->n && same_factor(&have->v[h], &in->v[i]);
-        if (!same && in->v[i].ex_date_ms < *earliest) *earliest = in->v[i].ex_date_ms;
-        if (h < have->n && have->v[h].ex_date_ms == in->v[i].ex_date_ms) h++;
-        out->v[out->n++] = in->v[i++];
-    }
-    return TL_OK;
-}
-
-/* Adjusted series whose bars reach the first differing ex-date have another history now. */
-static enum tl_status raise_adjusted(struct commit *c, struct tl_store *store, const struct tl_symbol *symbol,
-                                     int64_t earliest, struct tl_err *err)
-{
-    for (int f = 0; f < TL_FREQ_COUNT; f++) {
-        struct tl_bars_row row;
-        enum tl_status st = tl_bars_row_read(&store->writer, symbol, (enum tl_freq)f, &row, err);
-        if (st == TL_OK && earliest <= row.head.raw.last_ts) {
-            st = revision_of(c, store, err);
-            row.head.forward_revision = row.head.backward_revision = c->revision;
-            if (st == TL_OK)
-                st =
-                    write_bars_row(&store->writer, symbol, (enum tl_freq)f, &row.head, row.stamp + 1, &row.chunks, err);
-        }
-        tl_chunk_list_release(&row.chunks);
-        if (st != TL_OK && st != TL_NOT_FOUND) return st;
-    }
-    return TL_OK;
-}
-
-static enum tl_status commit_factors(struct commit *c, struct tl_store *store, const struct pending_factors *p,
-                                     struct tl_err *err)
-{
-    struct tl_factors have, merged = {0, NULL};
-    int64_t earliest = INT64_MAX;
-    struct tl_buf data;
-    tl_buf_init(&data, 0);
-    enum tl_status st = tl_factors_row_read(&store->writer, &p->symbol, &have, err);
-    if (st == TL_OK) {
-        st = merge_factors(&have, &p->incoming, &merged, &earliest);
-        if (st != TL_OK) (void)tl_fail(err, st, "no memory for the factors of %s", p->symbol.text);
-    }
-    if (st == TL_OK && earliest != INT64_MAX) {
-        struct tl_err detail;
-        st = tl_factors_check(&merged, &detail);
-        if (st != TL_OK) (void)tl_fail(err, st, "%s: with the stored factors: %s", p->symbol.text, detail.text);
-        tl_factors_encode(&merged, &data);
-        if (st == TL_OK) st = tl_buf_status(&data, err);
-        sqlite3_stmt *s = st == TL_OK ? tl_db_stmt(&store->writer, TL_SQL_FACTORS_UPSERT, err) : NULL;
-        if (s) {
-            tl_bind_symbol(s, 1, &p->symbol);
-            sqlite3_bind_blob64(s, 2, data.p, data.n, SQLITE_STATIC);
-            st = tl_db_run(&store->writer, s, err, "writing factors");
-        } else if (st == TL_OK) {
-            st = TL_IO;
-        }
-        if (st == TL_OK) st = raise_adjusted(c, store, &p->symbol, earliest, err);
-    }
-    tl_buf_release(&data);
-    tl_factors_release(&have);
-    tl_factors_release(&merged);
-    return st;
-}
-
-static enum tl_status commit_calendar(struct tl_store *store, const struct pending_calendar *p, struct tl_err *err)
-{
-    enum tl_status st = TL_OK;
-    for (size_t i = 0; st == TL_OK && i < p->n; i++) {
-        sqlite3_stmt *s = tl_db_stmt(&store->writer, TL_SQL_CALENDAR_PUT, err);
-        if (!s) return TL_IO;
-        sqlite3_bind_text(s, 1, p->name, -1, SQLITE_STATIC);
-        sqlite3_bind_int64(s, 2, p->days[i]);
-        st = tl_db_run(&store->writer, s, err, "writing a calendar");
-    }
-    return st;
-}
-
-/* The staged chunks that a head refers to now are staged no longer; those of merges done over become garbage. */
-static enum tl_status settle_staged(struct commit *c, struct tl_store *store, struct tl_err *err)
-{
-    struct tl_db *db = &store->writer;
-    enum tl_status st = TL_OK;
-    for (size_t i = 0; st == TL_OK && i < c->im->n_series; i++) {
-        const struct pending *p = c->im->series[i];
-        for (size_t k = 0; st == TL_OK && p->changes && k < p->chunks.n; k++) {
-            sqlite3_stmt *s = tl_db_stmt(db, TL_SQL_STAGED_DELETE, err);
-            if (!s) return TL_IO;
-            sqlite3_bind_int64(s, 1, c->im->id);
-            sqlite3_bind_int64(s, 2, p->chunks.v[k].id);
-            st = tl_db_run(db, s, err, "committing an import");
-        }
-    }
-    sqlite3_stmt *s = st == TL_OK ? tl_db_stmt(db, TL_SQL_LOG_PRUNE, err) : NULL;
-    if (s) st = tl_db_run(db, s, err, "pruning the change log");
-    return st;
-}
-
-static enum tl_status run_commit(struct tl_op *op, struct tl_store *store, struct tl_err *err)
-{
-    struct commit *c = op->ctx;
-    struct tl_store_import *im = c->im;
-    enum tl_status st = TL_OK;
-    c->revision = 0;
-    c->stale = 0;
-    for (size_t i = 0; st == TL_OK && i < im->n_series; i++) st = commit_series(c, store, im->series[i], err);
-    if (st == TL_OK && c->stale) return tl_fail(err, TL_CONFLICT, "%zu series changed meanwhile", c->stale);
-    for (size_t i = 0; st == TL_OK && i < im->n_factors; i++) st = commit_factors(c, store, &im->factors[i], err);
-    for (size_t i = 0; st == TL_OK && i < im->n_calendars; i++) st = commit_calendar(store, &im->calendars[i], err);
-    if (st == TL_OK) st = settle_staged(c, store, err);
-    return st;
-}
-
-static void count_totals(const struct tl_store_import *im, struct tl_import_totals *t)
-{
-    *t = (struct tl_import_totals){.symbols = im->n_series};
-    for (size_t i = 0; i < im->n_series; i++) {
-        const struct pending *p = im->series[i];
-        t->appended += p->merge.appended;
-        t->changed += p->merge.changed;
-        t->inserted += p->merge.inserted;
-        t->unchanged += p->merge.unchanged;
-        t->provisional += p->head.provisional;
-    }
-}
-
-static enum tl_status run_sweep(struct tl_op *op, struct tl_store *store, struct tl_err *err)
-{
-    return tl_schema_sweep(store, op->ctx, err);
-}
-
-enum tl_status tl_store_import_commit(struct tl_store_import *im, struct tl_import_totals *totals, struct tl_err *err)
-{
-    struct tl_store *store = im->store;
-    struct commit c = {.im = im};
-    enum tl_status st = TL_CONFLICT;
-    for (int attempt = 0; st == TL_CONFLICT && attempt < ATTEMPTS; attempt++) {
-        st = tl_writer_do(store, run_commit, &c, 0, err);
-        for (size_t i = 0; st == TL_CONFLICT && i < im->n_series; i++) {
-            if (!im->series[i]->stale) continue;
-            enum tl_status again = merge_pending(im, im->series[i], err);
-            if (again != TL_OK) st = again;
-        }
-    }
-    if (st == TL_OK && totals) count_totals(im, totals);
-    tl_store_import_abort(im); /* drops the import's row and whatever is still staged */
-    bool more = true;
-    while (st == TL_OK && more)
-        if (tl_writer_do(store, run_sweep, &more, 0, NULL) != TL_OK) break;
-    return st;
 }

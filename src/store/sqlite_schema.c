@@ -97,7 +97,7 @@ static enum tl_status make_schema(struct tl_db *db, int64_t version, struct tl_e
 {
     enum tl_status st = TL_OK;
     if (version == 0) st = tl_db_exec(db, "PRAGMA page_size = 16384", err);
-    if (st == TL_OK) st = tl_db_exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL", err);
+    if (st == TL_OK) st = tl_db_exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000", err);
     if (st != TL_OK || version == TL_SCHEMA_VERSION) return st;
     st = tl_db_exec(db, "BEGIN IMMEDIATE", err);
     if (st != TL_OK) return st;
@@ -253,21 +253,37 @@ static enum tl_status dead_import(struct tl_db *db, int64_t *id, struct tl_err *
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? TL_OK : tl_db_fail(db, rc, err, "sweeping");
 }
 
-enum tl_status tl_schema_sweep(struct tl_store *store, bool *more, struct tl_err *err)
+enum tl_status tl_staged_put(struct tl_db *db, int64_t import, int64_t chunk, struct tl_err *err)
 {
-    struct tl_db *db = &store->writer;
+    sqlite3_stmt *s = tl_db_stmt(db, TL_SQL_STAGED_PUT, err);
+    if (!s) return TL_IO;
+    sqlite3_bind_int64(s, 1, import);
+    sqlite3_bind_int64(s, 2, chunk);
+    return tl_db_run(db, s, err, "staging a chunk");
+}
+
+enum tl_status tl_schema_drop_import(struct tl_store *store, int64_t import, bool *more, struct tl_err *err)
+{
     size_t n;
-    int64_t dead = 0;
-    enum tl_status st = sweep_import(db, 0, &n, err);
+    enum tl_status st = sweep_import(&store->writer, import, &n, err);
     *more = n > 0;
     if (st != TL_OK || n > 0) return st;
-    st = dead_import(db, &dead, err);
-    if (st != TL_OK || dead == 0) return st;
-    *more = true;
-    st = sweep_import(db, dead, &n, err);
-    if (st != TL_OK || n > 0) return st;
-    sqlite3_stmt *s = tl_db_stmt(db, TL_SQL_IMPORT_DELETE, err);
+    sqlite3_stmt *s = tl_db_stmt(&store->writer, TL_SQL_IMPORT_DELETE, err);
     if (!s) return TL_IO;
-    sqlite3_bind_int64(s, 1, dead);
-    return tl_db_run(db, s, err, "sweeping");
+    sqlite3_bind_int64(s, 1, import);
+    return tl_db_run(&store->writer, s, err, "dropping an import");
+}
+
+enum tl_status tl_schema_sweep(struct tl_store *store, bool *more, struct tl_err *err)
+{
+    size_t n;
+    int64_t dead = 0;
+    enum tl_status st = sweep_import(&store->writer, 0, &n, err);
+    *more = n > 0;
+    if (st != TL_OK || n > 0) return st;
+    st = dead_import(&store->writer, &dead, err);
+    if (st != TL_OK || dead == 0) return st;
+    st = tl_schema_drop_import(store, dead, more, err);
+    *more = true; /* there may be another one */
+    return st;
 }
