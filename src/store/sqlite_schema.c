@@ -47,13 +47,17 @@ static enum tl_status pragma_i64(struct tl_db *db, const char *text, int64_t *ou
     return st;
 }
 
-/* *version: 0 for an empty database that may become a store. */
+/* *version: 0 for an empty database that may become a store. All three numbers are of one moment: another process may
+ * be making the store just now. */
 static enum tl_status check_owner(struct tl_db *db, int64_t *version, struct tl_err *err)
 {
     int64_t application = 0, objects = 0;
-    enum tl_status st = pragma_i64(db, "PRAGMA application_id", &application, err);
-    if (st == TL_OK) st = pragma_i64(db, "PRAGMA user_version", version, err);
+    bool alone = sqlite3_get_autocommit(db->handle);
+    enum tl_status st = alone ? tl_db_exec(db, "BEGIN", err) : TL_OK;
     if (st == TL_OK) st = pragma_i64(db, "SELECT count(*) FROM sqlite_schema", &objects, err);
+    if (st == TL_OK) st = pragma_i64(db, "PRAGMA application_id", &application, err);
+    if (st == TL_OK) st = pragma_i64(db, "PRAGMA user_version", version, err);
+    if (alone && !sqlite3_get_autocommit(db->handle)) sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
     if (st != TL_OK) return st;
     if (application == 0 && objects == 0 && *version == 0) return TL_OK;
     if (application != TL_APPLICATION_ID)
@@ -97,7 +101,9 @@ static enum tl_status make_schema(struct tl_db *db, int64_t version, struct tl_e
 {
     enum tl_status st = TL_OK;
     if (version == 0) st = tl_db_exec(db, "PRAGMA page_size = 16384", err);
-    if (st == TL_OK) st = tl_db_exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000", err);
+    if (st == TL_OK)
+        st = tl_db_exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000",
+                        err);
     if (st != TL_OK || version == TL_SCHEMA_VERSION) return st;
     st = tl_db_exec(db, "BEGIN IMMEDIATE", err);
     if (st != TL_OK) return st;
@@ -143,16 +149,29 @@ static enum tl_status check_path(struct tl_store *store, struct tl_err *err)
     return TL_OK;
 }
 
+static enum tl_status check_and_make(struct tl_store *store, struct tl_err *err)
+{
+    int64_t version = 0;
+    enum tl_status st = check_owner(&store->writer, &version, err);
+    if (st == TL_OK && version == 0 && store->opt.read_only)
+        return tl_fail(err, TL_CORRUPT, "%s is empty, not a store", store->path);
+    if (st == TL_OK && !store->opt.read_only) st = make_schema(&store->writer, version, err);
+    return st;
+}
+
 enum tl_status tl_schema_open(struct tl_store *store, struct tl_err *err)
 {
     enum tl_status st = check_path(store, err);
     if (st == TL_OK) st = tl_db_open(&store->writer, store->path, store->opt.read_only, store->opt.busy_ms, err);
     if (st != TL_OK) return st;
-    int64_t version = 0;
-    st = check_owner(&store->writer, &version, err);
-    if (st == TL_OK && version == 0 && store->opt.read_only)
-        st = tl_fail(err, TL_CORRUPT, "%s is empty, not a store", store->path);
-    if (st == TL_OK && !store->opt.read_only) st = make_schema(&store->writer, version, err);
+    /* SQLite does not wait for its turn when several processes switch a new file to WAL, so the waiting is done here.
+     */
+    uint64_t deadline = tl_clock_mono_ns(&tl_clock_system) + store->opt.busy_ms * UINT64_C(1000000);
+    useconds_t pause_us = 1000;
+    while ((st = check_and_make(store, err)) == TL_BUSY && tl_clock_mono_ns(&tl_clock_system) < deadline) {
+        usleep(pause_us);
+        pause_us = TL_MIN(pause_us * 2, (useconds_t)50000);
+    }
     if (st == TL_OK) st = read_id(&store->writer, store->id, err);
     if (st != TL_OK) tl_db_close(&store->writer);
     return st;
