@@ -148,7 +148,6 @@ static enum tl_status print_result(struct calc *c, const struct tl_daily_options
     const struct tl_daily_progress *p = &c->last;
     if (c->json) return print_json(c, o, err);
     tl_progress_clear(&c->bar);
-    if (c->cli->quiet) return TL_OK;
     enum tl_status st = TL_OK;
     if (c->failures_kept) {
         st = tl_table_print(&c->failures, c->cli, err);
