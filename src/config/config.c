@@ -225,6 +225,7 @@ static enum tl_status assign_variable(struct tl_config *cfg, struct tl_str name,
             tl_config_assign_named(cfg, open[i].section, (struct tl_str){key, tail.n}, value, false, source, err);
         if (st != TL_OK) return st;
         const struct tl_config_named *e = tl_config_named_find(cfg, open[i].section, (struct tl_str){key, tail.n});
+        TL_ASSERT(e); /* just assigned */
         if (e->value[0] == '\0') return tl_fail(err, TL_INVALID, "%s %s: the value is empty", open[i].section, e->name);
         return TL_OK;
     }
