@@ -108,6 +108,9 @@ TL_MUSTCHECK enum tl_status tl_staged_put(struct tl_db *, int64_t import, int64_
 /* Text that names this process for as long as it lives: "<pid>:<start time>". */
 void tl_process_name(char out[48]);
 
+/* Sweeps until nothing is left (store.c). Not getting a turn for it is no failure: the next opening sweeps again. */
+void tl_store_sweep(struct tl_store *);
+
 /* ---- writer thread (writer.c) ---- */
 TL_MUSTCHECK enum tl_status tl_writer_start(struct tl_store *, struct tl_err *err);
 void tl_writer_stop(struct tl_store *);

@@ -255,11 +255,6 @@ static void count_totals(const struct tl_store_import *im, struct tl_import_tota
     }
 }
 
-static enum tl_status run_sweep(struct tl_op *op, struct tl_store *store, struct tl_err *err)
-{
-    return tl_schema_sweep(store, op->ctx, err);
-}
-
 enum tl_status tl_store_import_commit(struct tl_store_import *im, struct tl_import_totals *totals, struct tl_err *err)
 {
     struct tl_store *store = im->store;
@@ -278,8 +273,6 @@ enum tl_status tl_store_import_commit(struct tl_store_import *im, struct tl_impo
     }
     if (st == TL_OK && totals) count_totals(im, totals);
     tl_store_import_abort(im); /* drops the import's row and whatever is still staged */
-    bool more = true;
-    while (st == TL_OK && more)
-        if (tl_writer_do(store, run_sweep, &more, 0, NULL) != TL_OK) break;
+    if (st == TL_OK) tl_store_sweep(store);
     return st;
 }

@@ -74,6 +74,13 @@ enum tl_status tl_store_import_begin(struct tl_store *store, struct tl_store_imp
     return TL_OK;
 }
 
+static void wait_idle(struct tl_store_import *im)
+{
+    pthread_mutex_lock(&im->lock);
+    while (im->staging > 0) pthread_cond_wait(&im->idle, &im->lock);
+    pthread_mutex_unlock(&im->lock);
+}
+
 struct unstage {
     struct tl_store_import *im;
     bool more;
@@ -89,7 +96,7 @@ void tl_store_import_abort(struct tl_store_import *im)
 {
     if (!im) return;
     struct unstage u = {.im = im, .more = true};
-    if (tl_import_drain(im, NULL) != TL_OK) u.more = true; /* stages under way end; what they wrote is dropped, too */
+    wait_idle(im);
     /* What cannot be dropped now is swept once this process is gone. */
     while (u.more)
         if (tl_writer_do(im->store, run_unstage, &u, 0, NULL) != TL_OK) break;
@@ -149,9 +156,7 @@ static void end_stage(struct tl_op *op)
 
 enum tl_status tl_import_drain(struct tl_store_import *im, struct tl_err *err)
 {
-    pthread_mutex_lock(&im->lock);
-    while (im->staging > 0) pthread_cond_wait(&im->idle, &im->lock);
-    pthread_mutex_unlock(&im->lock);
+    wait_idle(im);
     if (im->failed != TL_OK && err) *err = im->failure;
     return im->failed;
 }

@@ -40,6 +40,12 @@ static enum tl_status run_sweep(struct tl_op *op, struct tl_store *store, struct
     return tl_schema_sweep(store, op->ctx, err);
 }
 
+void tl_store_sweep(struct tl_store *store)
+{
+    bool more = true;
+    while (more && tl_writer_do(store, run_sweep, &more, 0, NULL) == TL_OK) continue;
+}
+
 enum tl_status tl_store_open(const char *url, const struct tl_store_options *opt, struct tl_store **out,
                              struct tl_err *err)
 {
@@ -61,10 +67,7 @@ enum tl_status tl_store_open(const char *url, const struct tl_store_options *opt
     pthread_cond_init(&store->room, NULL);
     enum tl_status st = tl_schema_open(store, err);
     if (st == TL_OK && !store->opt.read_only) st = tl_writer_start(store, err);
-    /* What crashed processes left behind; not getting a turn for it is no reason not to open. */
-    bool more = true;
-    while (st == TL_OK && !store->opt.read_only && more)
-        if (tl_writer_do(store, run_sweep, &more, 0, NULL) != TL_OK) break;
+    if (st == TL_OK && !store->opt.read_only) tl_store_sweep(store);
     if (st != TL_OK) {
         tl_store_close(store);
         return st;
