@@ -10,6 +10,7 @@
 #ifndef TL_STORE_STORE_H
 #define TL_STORE_STORE_H
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "series/adjust.h"
@@ -18,6 +19,7 @@
 
 struct tl_store;
 struct tl_store_reader;
+struct tl_op;
 
 struct tl_store_options {
     uint32_t busy_ms;             /* how long a writer waits for its turn; 0: 5000 */
@@ -140,6 +142,71 @@ TL_MUSTCHECK enum tl_status tl_store_put_prepare(struct tl_store_put *, struct t
 TL_MUSTCHECK enum tl_status tl_store_submit(struct tl_store *, struct tl_store_put *, struct tl_err *err);
 /* prepare + submit + wait; cb is not used. */
 TL_MUSTCHECK enum tl_status tl_store_write(struct tl_store *, struct tl_store_put *, struct tl_err *err);
+
+/* ---- general cache entries: opaque bytes with an order ---- */
+enum { TL_STORE_KEY_MAX = 255, TL_STORE_ORDER = 32, TL_STORE_SCOPE_MAX = 300 };
+
+/* The bytes as they were put, appended to out. NOT_FOUND: not there or expired (now_ms >= expires_ms). */
+TL_MUSTCHECK enum tl_status tl_store_entry_read(struct tl_store_reader *, struct tl_str key, int64_t now_ms,
+                                                struct tl_buf *out, struct tl_err *err);
+struct tl_store_entry {
+    struct tl_str key;                          /* <= TL_STORE_KEY_MAX bytes */
+    struct tl_str data_type, symbol, timeframe; /* parts of the key, in columns of their own for people with SQL */
+    struct tl_str head, body;                   /* stored one behind the other */
+    unsigned char order[TL_STORE_ORDER];        /* byte order; a stored entry with a higher or equal one stays */
+    int64_t expires_ms;                         /* wall clock; INT64_MAX: never */
+    bool remove;     /* delete the entry if its order is not higher; the other fields but key are not used */
+    bool superseded; /* result: a newer one was there */
+};
+/* One batch of writes in one transaction: entries, or (scope.n > 0) first the raising of a generation. Pinned with all
+ * it borrows until cb, which runs on the writer thread and may free it. */
+struct tl_store_entries {
+    struct tl_store_entry *items;
+    size_t count;
+    struct tl_str scope;         /* invalidation scope to raise, <= TL_STORE_SCOPE_MAX bytes; empty: none */
+    uint64_t at_least;           /* its generation is max(last + 1, at_least) ... */
+    bool exactly;                /* ... or at_least itself: one given out elsewhere; nothing happens when the scope's is
+                                  * not lower. The counter is raised to it */
+    uint64_t before, generation; /* results: the last generation before, and the scope's now */
+    enum tl_status status;
+    struct tl_err err;
+    void (*cb)(struct tl_store_entries *);
+    void *user;
+    struct tl_op *op; /* the store's */
+};
+/* Never blocks: BUSY while the queue is over its bound (cb never runs). Replacing or removing an entry appends its key
+ * to the notices. */
+TL_MUSTCHECK enum tl_status tl_store_entries_submit(struct tl_store *, struct tl_store_entries *, struct tl_err *err);
+/* Deletes up to `max` expired entries in one transaction; blocking; *n: how many there were. */
+TL_MUSTCHECK enum tl_status tl_store_entries_expire(struct tl_store *, int64_t now_ms, size_t max, size_t *n,
+                                                    struct tl_err *err);
+struct tl_store_counts {
+    uint64_t entries, entry_bytes, series, symbols /* (symbol, freq) with bars */, generations;
+};
+TL_MUSTCHECK enum tl_status tl_store_counts(struct tl_store_reader *, struct tl_store_counts *, struct tl_err *err);
+
+/* ---- following what other connections and processes commit ---- */
+/* Changes whenever another connection than this reader's committed. Cheap. */
+TL_MUSTCHECK enum tl_status tl_store_data_version(struct tl_store_reader *, int64_t *out, struct tl_err *err);
+/* Every scope whose generation is above `since`, in rising order; *last: the newest generation given out. `all` of a
+ * pruned table comes as the scope "a". cb returns false to stop. */
+TL_MUSTCHECK enum tl_status tl_store_generations(struct tl_store_reader *, uint64_t since,
+                                                 bool (*cb)(void *ctx, struct tl_str scope, uint64_t generation),
+                                                 void *ctx, uint64_t *last, struct tl_err *err);
+/* Keys that were replaced or removed after position *at, in order; *at moves on. *at 0: nothing is called, *at is set
+ * to the newest. CONFLICT: what came after *at was pruned already (the last 100,000 are kept); *at is set to the
+ * newest. */
+TL_MUSTCHECK enum tl_status tl_store_notices(struct tl_store_reader *, uint64_t *at,
+                                             bool (*cb)(void *ctx, struct tl_str key), void *ctx, struct tl_err *err);
+struct tl_store_change {
+    struct tl_symbol symbol;
+    enum tl_freq freq;
+    struct tl_bars_head head; /* versions and adjusted revisions only */
+};
+/* The same for the versions of bars (the change log). */
+TL_MUSTCHECK enum tl_status tl_store_changes(struct tl_store_reader *, uint64_t *at,
+                                             bool (*cb)(void *ctx, const struct tl_store_change *), void *ctx,
+                                             struct tl_err *err);
 
 struct tl_store_stats {
     uint64_t series_written, series_superseded, chunks_written, bytes_written, transactions, busy_waits;
