@@ -64,7 +64,7 @@ int64_t tl_entry_soft_ms(const struct tl_entry *);
 int64_t tl_entry_hard_ms(const struct tl_entry *);
 
 /* Wire header, little-endian but for the order:
- *    0 magic "TLE", format    4 kind, failure, 2 bytes 0    8 CRC32C of everything behind it, header and payload
+ *    0 magic "TLE", format    4 kind, failure, 2 bytes 0    8 CRC32C of the rest: header and payload
  *   12 payload bytes 4       16 generation 8
  *   24 order 32, big-endian, so that its byte order is the order of the entries:
  *        GENERAL ms 8 (sign bit flipped), instance 8, seq 4, 12 bytes 0
