@@ -10,6 +10,7 @@
 #ifndef TL_REDIS_REDIS_H
 #define TL_REDIS_REDIS_H
 
+#include "aio/alarms.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -88,12 +89,13 @@ struct tl_redis_cmd {
     void (*cb)(struct tl_redis_cmd *, enum tl_status, const struct tl_reply *reply, const struct tl_err *err);
     void *user;
     /* the client's */
-    uint64_t deadline_ns;
-    int script; /* index, -1: none */
-    uint8_t state;
-    struct tl_redis *redis;
-    struct tl_redis_cmd *prev, *next;
-    void *slot;
+    struct tl_alarm deadline;
+    struct tl_redis *redis; /* NULL: not under way */
+    int script;             /* index, -1: none */
+    bool reloaded;          /* was sent as EVAL after NOSCRIPT */
+    bool sent, cancelled;
+    uint64_t number; /* of its place among what was sent */
+    struct tl_redis_cmd *prev, *next; /* among those that wait to be sent, or have ended */
 };
 
 /* timeout_ms >= 1. OK: cb runs exactly once, from the loop, after this returns. FULL, IO (not connected), CANCELLED

@@ -11,7 +11,7 @@
 #include <pthread.h>
 #include <sqlite3.h>
 
-enum { TL_SCHEMA_VERSION = 1, TL_APPLICATION_ID = 0x544C494E, TL_TRANSACTION_MS = 100 };
+enum { TL_SCHEMA_VERSION = 2, TL_APPLICATION_ID = 0x544C494E, TL_TRANSACTION_MS = 100 };
 
 /* One piece of writing. run is called on the writer thread inside a transaction and inside a savepoint of its own: when
  * it fails, only what it did is undone. ended is called once, after the commit (status OK) or the failure. */
@@ -47,6 +47,25 @@ enum tl_sql {
     TL_SQL_STAGED_DELETE,
     TL_SQL_LOG_PUT,
     TL_SQL_LOG_PRUNE,
+    TL_SQL_ENTRY_GET,
+    TL_SQL_ENTRY_ORDER,
+    TL_SQL_ENTRY_PUT,
+    TL_SQL_ENTRY_DELETE,
+    TL_SQL_ENTRY_EXPIRE,
+    TL_SQL_NOTICE_PUT,
+    TL_SQL_NOTICE_PRUNE,
+    TL_SQL_NOTICE_RANGE,
+    TL_SQL_NOTICE_SOME,
+    TL_SQL_GENERATION_GET,
+    TL_SQL_GENERATION_PUT,
+    TL_SQL_GENERATION_COUNT,
+    TL_SQL_GENERATION_MIDDLE,
+    TL_SQL_GENERATION_PRUNE,
+    TL_SQL_GENERATION_SOME,
+    TL_SQL_CHANGE_RANGE,
+    TL_SQL_CHANGE_SOME,
+    TL_SQL_COUNTS,
+    TL_SQL_DATA_VERSION,
     TL_SQL_META_GET,
     TL_SQL_META_PUT,
     TL_SQL_BEGIN_READ,
@@ -111,11 +130,19 @@ void tl_process_name(char out[48]);
 /* Sweeps until nothing is left (store.c). Not getting a turn for it is no failure: the next opening sweeps again. */
 void tl_store_sweep(struct tl_store *);
 
+/* ---- meta numbers (sqlite_schema.c) ---- */
+/* 0 when the key is not there. */
+TL_MUSTCHECK enum tl_status tl_meta_get_i64(struct tl_db *, const char *key, int64_t *out, struct tl_err *err);
+/* Writer thread, in a transaction. */
+TL_MUSTCHECK enum tl_status tl_meta_put_i64(struct tl_db *, const char *key, int64_t value, struct tl_err *err);
+
 /* ---- writer thread (writer.c) ---- */
 TL_MUSTCHECK enum tl_status tl_writer_start(struct tl_store *, struct tl_err *err);
 void tl_writer_stop(struct tl_store *);
 /* Blocks while the queue is over its bound. INVALID when the store is read-only. */
 TL_MUSTCHECK enum tl_status tl_writer_submit(struct tl_store *, struct tl_op *, struct tl_err *err);
+/* The same without blocking: BUSY while the queue is over its bound. */
+TL_MUSTCHECK enum tl_status tl_writer_try_submit(struct tl_store *, struct tl_op *, struct tl_err *err);
 /* Submits run with ctx and waits for its end. */
 TL_MUSTCHECK enum tl_status tl_writer_do(struct tl_store *,
                                          enum tl_status (*run)(struct tl_op *, struct tl_store *, struct tl_err *),

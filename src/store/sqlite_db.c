@@ -51,6 +51,33 @@ static const char *const sql[TL_SQL_COUNT] = {
     [TL_SQL_LOG_PUT] = "INSERT INTO change_log(symbol, freq, revision, bars, last_ts, forward_revision, "
                        "backward_revision) VALUES(?, ?, ?, ?, ?, ?, ?)",
     [TL_SQL_LOG_PRUNE] = "DELETE FROM change_log WHERE seq <= (SELECT max(seq) FROM change_log) - 100000",
+    [TL_SQL_ENTRY_GET] = "SELECT expires_ms, data FROM entry WHERE key = ?",
+    [TL_SQL_ENTRY_ORDER] = "SELECT ord, expires_ms FROM entry WHERE key = ?",
+    [TL_SQL_ENTRY_PUT] =
+        "INSERT INTO entry(key, data_type, symbol, timeframe, ord, expires_ms, data) VALUES(?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT(key) DO UPDATE SET ord = excluded.ord, expires_ms = excluded.expires_ms, data = excluded.data",
+    [TL_SQL_ENTRY_DELETE] = "DELETE FROM entry WHERE key = ?",
+    [TL_SQL_ENTRY_EXPIRE] =
+        "DELETE FROM entry WHERE rowid IN (SELECT rowid FROM entry WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?)",
+    [TL_SQL_NOTICE_PUT] = "INSERT INTO notice(key) VALUES(?)",
+    [TL_SQL_NOTICE_PRUNE] = "DELETE FROM notice WHERE seq <= (SELECT max(seq) FROM notice) - ?",
+    [TL_SQL_NOTICE_RANGE] = "SELECT coalesce(min(seq), 0), coalesce((SELECT seq FROM sqlite_sequence WHERE "
+                            "name = 'notice'), 0) FROM notice",
+    [TL_SQL_NOTICE_SOME] = "SELECT seq, key FROM notice WHERE seq > ? ORDER BY seq",
+    [TL_SQL_GENERATION_GET] = "SELECT generation FROM generation WHERE scope = ?",
+    [TL_SQL_GENERATION_PUT] = "INSERT INTO generation(scope, generation) VALUES(?, ?) "
+                              "ON CONFLICT(scope) DO UPDATE SET generation = excluded.generation",
+    [TL_SQL_GENERATION_COUNT] = "SELECT count(*) FROM generation",
+    [TL_SQL_GENERATION_MIDDLE] = "SELECT generation FROM generation ORDER BY generation LIMIT 1 OFFSET ?",
+    [TL_SQL_GENERATION_PRUNE] = "DELETE FROM generation WHERE generation <= ? AND scope <> 'a'",
+    [TL_SQL_GENERATION_SOME] = "SELECT scope, generation FROM generation WHERE generation > ? ORDER BY generation",
+    [TL_SQL_CHANGE_RANGE] = "SELECT coalesce(min(seq), 0), coalesce((SELECT seq FROM sqlite_sequence WHERE "
+                            "name = 'change_log'), 0) FROM change_log",
+    [TL_SQL_CHANGE_SOME] = "SELECT seq, symbol, freq, revision, bars, last_ts, forward_revision, backward_revision "
+                           "FROM change_log WHERE seq > ? ORDER BY seq",
+    [TL_SQL_COUNTS] = "SELECT (SELECT count(*) FROM entry), (SELECT coalesce(sum(length(data)), 0) FROM entry), "
+                      "(SELECT count(*) FROM series), (SELECT count(*) FROM bars), (SELECT count(*) FROM generation)",
+    [TL_SQL_DATA_VERSION] = "PRAGMA data_version",
     [TL_SQL_META_GET] = "SELECT value FROM meta WHERE key = ?",
     [TL_SQL_META_PUT] =
         "INSERT INTO meta(key, value) VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",

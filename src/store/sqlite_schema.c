@@ -34,6 +34,13 @@ static const char *const migrations[TL_SCHEMA_VERSION] = {
     "CREATE TABLE change_log(seq INTEGER PRIMARY KEY AUTOINCREMENT, symbol TEXT NOT NULL, freq INTEGER NOT NULL,"
     " revision INTEGER NOT NULL, bars INTEGER NOT NULL, last_ts INTEGER NOT NULL, forward_revision INTEGER NOT NULL,"
     " backward_revision INTEGER NOT NULL)",
+    /* data: the entry as it is on the wire; ord: 32 bytes of it by which entries of one key are ordered. */
+    "CREATE TABLE entry(key TEXT NOT NULL UNIQUE, data_type TEXT NOT NULL, symbol TEXT NOT NULL, timeframe TEXT NOT NULL,"
+    " ord BLOB NOT NULL, expires_ms INTEGER NOT NULL, data BLOB NOT NULL);"
+    "CREATE INDEX entry_expires ON entry(expires_ms);"
+    "CREATE TABLE notice(seq INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL);"
+    "CREATE TABLE generation(scope TEXT PRIMARY KEY, generation INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX generation_order ON generation(generation)",
 };
 
 static enum tl_status pragma_i64(struct tl_db *db, const char *text, int64_t *out, struct tl_err *err)
@@ -155,6 +162,10 @@ static enum tl_status check_and_make(struct tl_store *store, struct tl_err *err)
     enum tl_status st = check_owner(&store->writer, &version, err);
     if (st == TL_OK && version == 0 && store->opt.read_only)
         return tl_fail(err, TL_CORRUPT, "%s is empty, not a store", store->path);
+    if (st == TL_OK && version < TL_SCHEMA_VERSION && store->opt.read_only)
+        return tl_fail(err, TL_UNSUPPORTED, "%s has schema %lld, this program reads %d: run a command that writes once "
+                       "(tierline calc), it brings the store up to date", store->path, (long long)version,
+                       TL_SCHEMA_VERSION);
     if (st == TL_OK && !store->opt.read_only) st = make_schema(&store->writer, version, err);
     return st;
 }
@@ -177,22 +188,34 @@ enum tl_status tl_schema_open(struct tl_store *store, struct tl_err *err)
     return st;
 }
 
-enum tl_status tl_schema_next_revision(struct tl_store *store, int64_t *revision, struct tl_err *err)
+enum tl_status tl_meta_get_i64(struct tl_db *db, const char *key, int64_t *out, struct tl_err *err)
 {
-    struct tl_db *db = &store->writer;
     sqlite3_stmt *s = tl_db_stmt(db, TL_SQL_META_GET, err);
     if (!s) return TL_IO;
-    sqlite3_bind_text(s, 1, "last_revision", -1, SQLITE_STATIC);
+    sqlite3_bind_text(s, 1, key, -1, SQLITE_STATIC);
     int rc = sqlite3_step(s);
-    int64_t last = rc == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
+    *out = rc == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
+    enum tl_status st = rc == SQLITE_ROW || rc == SQLITE_DONE ? TL_OK : tl_db_fail(db, rc, err, "reading a counter");
     sqlite3_reset(s);
-    if (rc != SQLITE_ROW && rc != SQLITE_DONE) return tl_db_fail(db, rc, err, "reading the last revision");
-    *revision = TL_MAX(last + 1, tl_clock_wall_ms(store->opt.clock));
-    s = tl_db_stmt(db, TL_SQL_META_PUT, err);
+    return st;
+}
+
+enum tl_status tl_meta_put_i64(struct tl_db *db, const char *key, int64_t value, struct tl_err *err)
+{
+    sqlite3_stmt *s = tl_db_stmt(db, TL_SQL_META_PUT, err);
     if (!s) return TL_IO;
-    sqlite3_bind_text(s, 1, "last_revision", -1, SQLITE_STATIC);
-    sqlite3_bind_int64(s, 2, *revision);
-    return tl_db_run(db, s, err, "writing the last revision");
+    sqlite3_bind_text(s, 1, key, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(s, 2, value);
+    return tl_db_run(db, s, err, "writing a counter");
+}
+
+enum tl_status tl_schema_next_revision(struct tl_store *store, int64_t *revision, struct tl_err *err)
+{
+    int64_t last = 0;
+    enum tl_status st = tl_meta_get_i64(&store->writer, "last_revision", &last, err);
+    if (st != TL_OK) return st;
+    *revision = TL_MAX(last + 1, tl_clock_wall_ms(store->opt.clock));
+    return tl_meta_put_i64(&store->writer, "last_revision", *revision, err);
 }
 
 /* ---- sweeping ---- */

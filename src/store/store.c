@@ -60,6 +60,8 @@ enum tl_status tl_store_open(const char *url, const struct tl_store_options *opt
     if (opt) store->opt = *opt;
     if (!store->opt.busy_ms) store->opt.busy_ms = 5000;
     if (!store->opt.queue_bytes) store->opt.queue_bytes = (size_t)64 << 20;
+    if (!store->opt.generations_max) store->opt.generations_max = 1000000;
+    if (!store->opt.notices_max) store->opt.notices_max = 100000;
     if (!store->opt.clock) store->opt.clock = &tl_clock_system;
     store->tail = &store->head;
     pthread_mutex_init(&store->lock, NULL);

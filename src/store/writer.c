@@ -107,20 +107,36 @@ void tl_writer_stop(struct tl_store *store)
     store->thread_runs = false;
 }
 
-enum tl_status tl_writer_submit(struct tl_store *store, struct tl_op *op, struct tl_err *err)
+static enum tl_status submit(struct tl_store *store, struct tl_op *op, bool wait, struct tl_err *err)
 {
     if (!store->thread_runs) return tl_fail(err, TL_DENIED, "%s was opened read-only", store->path);
     op->status = TL_OK;
     op->next = NULL;
     pthread_mutex_lock(&store->lock);
-    while (store->queued_bytes > 0 && store->queued_bytes + op->bytes > store->opt.queue_bytes)
+    while (store->queued_bytes > 0 && store->queued_bytes + op->bytes > store->opt.queue_bytes) {
+        if (!wait) {
+            pthread_mutex_unlock(&store->lock);
+            return tl_fail(err, TL_BUSY, "%zu bytes wait to be written to %s already", store->opt.queue_bytes,
+                           store->path);
+        }
         pthread_cond_wait(&store->room, &store->lock);
+    }
     store->queued_bytes += op->bytes;
     *store->tail = op;
     store->tail = &op->next;
     pthread_cond_signal(&store->more);
     pthread_mutex_unlock(&store->lock);
     return TL_OK;
+}
+
+enum tl_status tl_writer_submit(struct tl_store *store, struct tl_op *op, struct tl_err *err)
+{
+    return submit(store, op, true, err);
+}
+
+enum tl_status tl_writer_try_submit(struct tl_store *store, struct tl_op *op, struct tl_err *err)
+{
+    return submit(store, op, false, err);
 }
 
 struct waiting {
