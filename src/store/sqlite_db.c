@@ -59,11 +59,11 @@ static const char *const sql[TL_SQL_COUNT] = {
     [TL_SQL_ENTRY_DELETE] = "DELETE FROM entry WHERE key = ?",
     [TL_SQL_ENTRY_EXPIRE] =
         "DELETE FROM entry WHERE rowid IN (SELECT rowid FROM entry WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?)",
-    [TL_SQL_NOTICE_PUT] = "INSERT INTO notice(key) VALUES(?)",
+    [TL_SQL_NOTICE_PUT] = "INSERT INTO notice(key, ord) VALUES(?, ?)",
     [TL_SQL_NOTICE_PRUNE] = "DELETE FROM notice WHERE seq <= (SELECT max(seq) FROM notice) - ?",
     [TL_SQL_NOTICE_RANGE] = "SELECT coalesce(min(seq), 0), coalesce((SELECT seq FROM sqlite_sequence WHERE "
                             "name = 'notice'), 0) FROM notice",
-    [TL_SQL_NOTICE_SOME] = "SELECT seq, key FROM notice WHERE seq > ? ORDER BY seq",
+    [TL_SQL_NOTICE_SOME] = "SELECT seq, key, ord FROM notice WHERE seq > ? ORDER BY seq",
     [TL_SQL_GENERATION_GET] = "SELECT generation FROM generation WHERE scope = ?",
     [TL_SQL_GENERATION_PUT] = "INSERT INTO generation(scope, generation) VALUES(?, ?) "
                               "ON CONFLICT(scope) DO UPDATE SET generation = excluded.generation",

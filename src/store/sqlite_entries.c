@@ -117,12 +117,13 @@ static enum tl_status raise_scope(struct tl_store *store, struct tl_store_entrie
 
 /* ---- writing entries ---- */
 
-static enum tl_status notice(struct tl_store *store, struct tl_str key, struct tl_err *err)
+static enum tl_status notice(struct tl_store *store, const struct tl_store_entry *e, struct tl_err *err)
 {
     struct tl_db *db = &store->writer;
     sqlite3_stmt *s = tl_db_stmt(db, TL_SQL_NOTICE_PUT, err);
     if (!s) return TL_IO;
-    sqlite3_bind_text(s, 1, key.p, (int)key.n, SQLITE_STATIC);
+    sqlite3_bind_text(s, 1, e->key.p, (int)e->key.n, SQLITE_STATIC);
+    sqlite3_bind_blob(s, 2, e->order, TL_STORE_ORDER, SQLITE_STATIC);
     enum tl_status st = tl_db_run(db, s, err, "writing a notice");
     if (st != TL_OK || sqlite3_last_insert_rowid(db->handle) % PRUNE_EACH != 0) return st;
     s = tl_db_stmt(db, TL_SQL_NOTICE_PRUNE, err);
@@ -190,7 +191,7 @@ static enum tl_status run_item(struct tl_store *store, struct tl_store_entry *e,
     e->superseded = e->remove ? have == 3 : have >= 2;
     if (e->superseded || (e->remove && have == 0)) return TL_OK;
     st = e->remove ? remove_entry(store, e->key, err) : write_entry(store, e, err);
-    return st == TL_OK && have > 0 ? notice(store, e->key, err) : st;
+    return st == TL_OK && have > 0 ? notice(store, e, err) : st;
 }
 
 static enum tl_status run_batch(struct tl_op *op, struct tl_store *store, struct tl_err *err)

@@ -95,18 +95,21 @@ static enum tl_status walk_in_snapshot(struct tl_store_reader *r, enum tl_sql ra
 }
 
 struct notices {
-    bool (*cb)(void *ctx, struct tl_str key);
+    bool (*cb)(void *ctx, struct tl_str key, const unsigned char order[TL_STORE_ORDER]);
     void *ctx;
 };
 
 static bool notice_row(void *ctx, sqlite3_stmt *s)
 {
     const struct notices *n = ctx;
-    return n->cb(n->ctx, (struct tl_str){(const char *)sqlite3_column_text(s, 1), (size_t)sqlite3_column_bytes(s, 1)});
+    struct tl_str key = {(const char *)sqlite3_column_text(s, 1), (size_t)sqlite3_column_bytes(s, 1)};
+    const void *order = sqlite3_column_blob(s, 2);
+    if (!order || sqlite3_column_bytes(s, 2) != TL_STORE_ORDER) return true;
+    return n->cb(n->ctx, key, order);
 }
 
-enum tl_status tl_store_notices(struct tl_store_reader *r, uint64_t *at, bool (*cb)(void *ctx, struct tl_str key),
-                                void *ctx, struct tl_err *err)
+enum tl_status tl_store_notices(struct tl_store_reader *r, uint64_t *at, bool (*cb)(void *ctx, struct tl_str key, const unsigned char order[TL_STORE_ORDER]), void *ctx,
+                                struct tl_err *err)
 {
     struct notices n = {.cb = cb, .ctx = ctx};
     return walk_in_snapshot(r, TL_SQL_NOTICE_RANGE, TL_SQL_NOTICE_SOME, at, notice_row, &n, err);

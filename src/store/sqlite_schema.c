@@ -38,7 +38,7 @@ static const char *const migrations[TL_SCHEMA_VERSION] = {
     "CREATE TABLE entry(key TEXT NOT NULL UNIQUE, data_type TEXT NOT NULL, symbol TEXT NOT NULL, timeframe TEXT NOT NULL,"
     " ord BLOB NOT NULL, expires_ms INTEGER NOT NULL, data BLOB NOT NULL);"
     "CREATE INDEX entry_expires ON entry(expires_ms);"
-    "CREATE TABLE notice(seq INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL);"
+    "CREATE TABLE notice(seq INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, ord BLOB NOT NULL);"
     "CREATE TABLE generation(scope TEXT PRIMARY KEY, generation INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE INDEX generation_order ON generation(generation)",
 };

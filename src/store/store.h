@@ -195,11 +195,14 @@ TL_MUSTCHECK enum tl_status tl_store_data_version(struct tl_store_reader *, int6
 TL_MUSTCHECK enum tl_status tl_store_generations(struct tl_store_reader *, uint64_t since,
                                                  bool (*cb)(void *ctx, struct tl_str scope, uint64_t generation),
                                                  void *ctx, uint64_t *last, struct tl_err *err);
-/* Keys that were replaced or removed after position *at, in order; *at moves on. *at 0: nothing is called, *at is set
- * to the newest. CONFLICT: what came after *at was pruned already (the last 100,000 are kept); *at is set to the
+#define TL_FOLLOW_FROM_NOW UINT64_MAX
+/* Keys that were replaced or removed, with the order of what did it, after position *at, in order; *at moves on. TL_FOLLOW_FROM_NOW: nothing is called,
+ * *at is set to the newest. CONFLICT: what came after *at was pruned already (the last 100,000 are kept); *at is set to the
  * newest. */
 TL_MUSTCHECK enum tl_status tl_store_notices(struct tl_store_reader *, uint64_t *at,
-                                             bool (*cb)(void *ctx, struct tl_str key), void *ctx, struct tl_err *err);
+                                             bool (*cb)(void *ctx, struct tl_str key,
+                                                        const unsigned char order[TL_STORE_ORDER]),
+                                             void *ctx, struct tl_err *err);
 struct tl_store_change {
     struct tl_symbol symbol;
     enum tl_freq freq;
