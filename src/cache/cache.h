@@ -106,8 +106,8 @@ TL_MUSTCHECK enum tl_status tl_cache_get_keys(struct tl_cache *, struct tl_get *
                                               const struct tl_version *min, struct tl_get_item *items, size_t n,
                                               uint64_t deadline_ms, tl_get_cb *cb, struct tl_err *err);
 void tl_gets_end(struct tl_cache *);
-/* A newer value of this key exists somewhere: what is under way for it is not kept. */
-void tl_flights_taint(struct tl_cache *, struct tl_str key);
+/* A value of this key was put with that stamp: an older one that is under way is not kept. */
+void tl_flights_taint(struct tl_cache *, struct tl_str key, const struct tl_stamp *);
 
 /* ---- put.c ---- */
 void tl_puts_end(struct tl_cache *);

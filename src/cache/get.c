@@ -49,7 +49,8 @@ struct flight {
     struct tl_version min;
     int64_t max_age_ms; /* the strictest of those who wait; 0: any */
     bool has_min, only_store; /* only_store: memory and Redis were not good enough */
-    bool tainted;             /* a newer value was put somewhere else meanwhile */
+    bool tainted;             /* another value was put meanwhile: an older one than it is not kept */
+    struct tl_stamp taint;
     bool shared;              /* in cache->flights */
     bool trouble;             /* a tier could not be asked */
     struct tl_entry *stale;   /* [own] the best that was found */
@@ -179,9 +180,8 @@ static void land(struct flight *f, enum tl_status status, struct tl_entry *e, en
     while (f->waiters) {
         struct waiter *w = f->waiters;
         struct tl_get_state *st = w->state;
-        if (!e && w->stale && status != TL_OK && judge(c, w->stale, w->stale_from, 0, NULL) != TL_MISSING &&
-            status != TL_NOT_FOUND)
-            answer(w, TL_OK, w->stale, TL_STALE, w->stale_from); /* better than an error */
+        if (!e && w->stale && status != TL_CANCELLED && judge(c, w->stale, w->stale_from, 0, NULL) != TL_MISSING)
+            answer(w, TL_OK, w->stale, TL_STALE, w->stale_from); /* better than nothing, and named so */
         else
             answer(w, status, e, freshness, source);
         op_check(st);
@@ -194,6 +194,8 @@ static void remember_failure(struct tl_cache *c, struct flight *f, enum tl_statu
                              uint64_t generation)
 {
     struct tl_str key = tl_cache_key_str(&f->key);
+    for (const struct waiter *w = f->waiters; w; w = w->next)
+        if (w->stale) return; /* which is worth more */
     if (f->tainted || f->only_store || tl_cache_key_kind(key) != TL_ENTRY_GENERAL) return;
     struct tl_entry *e = tl_entry_new(key, why, strlen(why));
     if (!e) return;
@@ -240,6 +242,14 @@ static struct tl_tier_stats *stats_of(struct tl_cache *c, enum tl_tier_id tier)
     return tier == TL_TIER_MEMORY ? &c->stats.memory : tier == TL_TIER_REDIS ? &c->stats.redis : &c->stats.store;
 }
 
+static bool is_before(const struct tl_entry *e, const struct tl_stamp *s)
+{
+    if (e->kind != TL_ENTRY_GENERAL) return true;
+    if (e->general.ms != s->ms) return e->general.ms < s->ms;
+    if (e->general.instance != s->instance) return e->general.instance < s->instance;
+    return e->general.seq < s->seq;
+}
+
 /* true: the flight has landed. Takes the item's entry. */
 static bool tier_answered(struct flight *f, enum tl_tier_id tier, struct tl_tier_item *item)
 {
@@ -255,7 +265,7 @@ static bool tier_answered(struct flight *f, enum tl_tier_id tier, struct tl_tier
     /* The store knows what there is: that Redis could not be asked is no trouble then. */
     f->trouble = tier == TL_TIER_STORE ? trouble : f->trouble || trouble;
     if (freshness == TL_FRESH) {
-        if (!f->tainted) tl_cache_fill(c, e, tier);
+        if (!f->tainted || !is_before(e, &f->taint)) tl_cache_fill(c, e, tier);
         land(f, TL_OK, e, TL_FRESH, tier);
     } else if (freshness != TL_MISSING && (!f->stale || tl_entry_cmp(e, f->stale) > 0)) {
         tl_entry_unref(f->stale);
@@ -331,10 +341,17 @@ static void take_off(struct tl_cache *c, struct flight **flights, size_t n)
     }
 }
 
-void tl_flights_taint(struct tl_cache *c, struct tl_str key)
+void tl_flights_taint(struct tl_cache *c, struct tl_str key, const struct tl_stamp *stamp)
 {
     void **found = tl_map_get(c->flights, key);
-    if (found) ((struct flight *)*found)->tainted = true;
+    if (!found) return;
+    struct flight *f = *found;
+    struct tl_entry earlier = {.kind = TL_ENTRY_GENERAL};
+    earlier.general.ms = f->taint.ms;
+    earlier.general.instance = f->taint.instance;
+    earlier.general.seq = f->taint.seq;
+    if (!f->tainted || is_before(&earlier, stamp)) f->taint = *stamp;
+    f->tainted = true;
 }
 
 /* ---- loading ---- */
@@ -455,6 +472,7 @@ static bool ask_memory(struct waiter *w, struct tl_tier_item *item, const struct
     c->stats.memory.hits += freshness == TL_FRESH;
     c->stats.memory.misses += freshness != TL_FRESH;
     bool done = freshness == TL_FRESH;
+    *renew = !done;
     if (freshness == TL_STALE && !e->failure) {
         /* Below memory nothing newer is to be expected, but for those who ask for it or can make it. */
         bool asks = op->max_age_ms != 0 || min || !tl_peers_trusts_memory(c);
@@ -574,10 +592,9 @@ static void look_up(struct tl_get_state *st, const struct tl_cache_key *keys, co
             found[i].entry = tl_behind_get(c->behind, found[i].key);
             if (found[i].entry) found[i].status = TL_OK;
         }
-        bool renew = true;
+        bool renew;
         bool done = ask_memory(&st->waiters[i], &found[i], min ? &min[i] : NULL, &renew);
-        if (done && (!renew || !st->op->load || found[i].status != TL_OK)) continue;
-        if (done && st->op->items[i].freshness == TL_FRESH) continue;
+        if (done && !renew) continue;
         need_flight(&st->waiters[i], &keys[i], min ? &min[i] : NULL, !done, starting, &starts);
     }
     if (sample) tl_cache_note_latency(&c->stats.memory, began, tl_cache_now_ns(c));

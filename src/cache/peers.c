@@ -422,7 +422,7 @@ static void on_message(void *ctx, struct tl_str channel, struct tl_str payload)
         probe.general.instance = a.stamp.instance;
         probe.general.seq = a.stamp.seq;
         tl_memory_del(c->memory, key, &probe);
-        tl_flights_taint(c, key);
+        tl_flights_taint(c, key, &a.stamp);
     } else if (a.type == TL_ANNOUNCE_INVALIDATE) {
         bool missed = a.before > tl_generations_newest(c->generations);
         tl_generations_raise(c->generations, key, a.generation);
@@ -536,7 +536,7 @@ static void apply_record(struct tl_cache *c, const char *record)
     struct tl_entry *e = tl_memory_get(c->memory, key);
     if (e && is_older(e, record + 1)) tl_memory_del(c->memory, key, NULL);
     tl_entry_unref(e);
-    tl_flights_taint(c, key);
+    tl_flights_taint(c, key, &(struct tl_stamp){.ms = INT64_MAX});
 }
 
 static void apply_changes(struct follow *f)

@@ -127,7 +127,7 @@ static enum tl_status put_item(struct tl_cache *c, const struct tl_cache_key *ke
     bool queue = c->t_redis || (c->t_store && !c->read_only);
     enum tl_status st = queue ? tl_behind_put(c->behind, &w, waits_for > TL_TIER_MEMORY ? wait : NULL) : TL_OK;
     if (st == TL_OK) to_memory(c, e);
-    if (st == TL_OK) tl_flights_taint(c, tl_cache_key_str(key));
+    if (st == TL_OK) tl_flights_taint(c, tl_cache_key_str(key), &stamp);
     tl_entry_unref(e);
     return st;
 }
