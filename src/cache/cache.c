@@ -379,7 +379,14 @@ static void close_parts(struct tl_cache *c)
 
 static void on_drained(void *ctx)
 {
-    close_parts(ctx);
+    struct tl_cache *c = ctx;
+    c->drained = true;
+    if (c->tellings == 0) close_parts(c);
+}
+
+void tl_cache_told(struct tl_cache *c)
+{
+    if (c->drained) close_parts(c);
 }
 
 static void on_closing(struct tl_soon *s)

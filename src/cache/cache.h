@@ -75,6 +75,8 @@ struct tl_cache {
 
     struct tl_cache_stats stats;
     enum { TL_CACHE_OPEN, TL_CACHE_DRAINING, TL_CACHE_CLOSING } phase;
+    size_t tellings;        /* versions on their way to Redis: draining waits for them */
+    bool drained;
     size_t loads_under_way; /* sources that have yet to call tl_load_end: close waits for them */
     unsigned open_parts;    /* of closing */
     struct tl_soon closing;
@@ -97,6 +99,8 @@ struct tl_stamp tl_cache_stamp(struct tl_cache *);
 int64_t tl_cache_residency(const struct tl_entry *);
 void tl_cache_note_latency(struct tl_tier_stats *, uint64_t began_ns, uint64_t now_ns);
 
+/* The last telling has ended while draining. */
+void tl_cache_told(struct tl_cache *);
 /* One thing less that closing waits for. */
 void tl_cache_part_closed(void *cache);
 
@@ -118,6 +122,22 @@ TL_MUSTCHECK enum tl_status tl_cache_put_series(struct tl_cache *, struct tl_ent
 
 /* ---- invalidate.c ---- */
 void tl_invalidates_end(struct tl_cache *);
+
+/* ---- versions.c ---- */
+/* Raises what Redis knows of the bars' version, and announces it. */
+void tl_cache_tell_version(struct tl_cache *, const struct tl_symbol *, enum tl_freq, enum tl_adjust, struct tl_version);
+/* [pinned] until cb. */
+struct tl_version_op {
+    void (*cb)(struct tl_version_op *, enum tl_status); /* OK, NOT_FOUND, ... */
+    void *user;
+    struct tl_version version; /* out */
+    struct tl_redis_cmd cmd;
+    struct tl_str argv[3];
+    char key[128], field[32];
+};
+/* What Redis says the version is: for those without a store. */
+TL_MUSTCHECK enum tl_status tl_cache_version(struct tl_cache *, struct tl_version_op *, const struct tl_series_key *,
+                                             uint64_t deadline_ms, struct tl_err *err);
 
 /* ---- peers.c ---- */
 TL_MUSTCHECK enum tl_status tl_peers_open_redis(struct tl_cache *, const struct tl_cache_options *, struct tl_err *err);
