@@ -63,15 +63,25 @@ static enum tl_status take_db(struct tl_str text, struct tl_redis_address *out, 
     return TL_OK;
 }
 
+/* An @ behind the host is most likely one of a password with a / or ?, pieces of which must not be quoted. */
+static enum tl_status stray_at(struct tl_err *err)
+{
+    return tl_fail(err, TL_INVALID,
+                   "redis: an @ stands where none may (percent-encode / ? @ in user and password: %%2F %%3F "
+                   "%%40)");
+}
+
 /* "/path[?db=N]" */
 static enum tl_status parse_unix(struct tl_str rest, struct tl_redis_address *out, struct tl_err *err)
 {
     const char *query = memchr(rest.p, '?', rest.n);
     struct tl_str path = {rest.p, query ? (size_t)(query - rest.p) : rest.n};
     if (path.n == 0 || path.p[0] != '/' || path.n > 100 || !decode(path, out->host, sizeof out->host))
-        return tl_fail(err, TL_INVALID, "redis: an absolute path of a socket (at most 100 bytes) follows redis+unix://");
+        return tl_fail(err, TL_INVALID,
+                       "redis: an absolute path of a socket (at most 100 bytes) follows redis+unix://");
     if (!query) return TL_OK;
     struct tl_str q = {query + 1, rest.n - path.n - 1};
+    if (memchr(q.p, '@', q.n)) return stray_at(err);
     if (q.n < 3 || memcmp(q.p, "db=", 3) != 0)
         return tl_fail(err, TL_INVALID, "redis: ?%.*s: only ?db=N is known", TL_STR_ARG(q));
     return take_db((struct tl_str){q.p + 3, q.n - 3}, out, err);
@@ -82,6 +92,7 @@ static enum tl_status parse_tcp(struct tl_str rest, struct tl_redis_address *out
 {
     const char *slash = memchr(rest.p, '/', rest.n);
     struct tl_str place = {rest.p, slash ? (size_t)(slash - rest.p) : rest.n}, host = place, port = {"", 0};
+    if (memchr(rest.p, '@', rest.n)) return stray_at(err);
     if (memchr(rest.p, '?', rest.n)) return tl_fail(err, TL_INVALID, "redis: ?...: this URL takes no options");
     const char *colon;
     if (place.n > 0 && place.p[0] == '[') {
@@ -89,7 +100,8 @@ static enum tl_status parse_tcp(struct tl_str rest, struct tl_redis_address *out
         if (!close) return tl_fail(err, TL_INVALID, "redis: %.*s: ] is missing", TL_STR_ARG(place));
         host = (struct tl_str){place.p + 1, (size_t)(close - place.p) - 1};
         colon = close + 1 < place.p + place.n ? close + 1 : NULL;
-        if (colon && *colon != ':') return tl_fail(err, TL_INVALID, "redis: %.*s: only :port may follow ]", TL_STR_ARG(place));
+        if (colon && *colon != ':')
+            return tl_fail(err, TL_INVALID, "redis: %.*s: only :port may follow ]", TL_STR_ARG(place));
     } else {
         colon = memchr(place.p, ':', place.n);
         if (colon) host.n = (size_t)(colon - place.p);
@@ -99,7 +111,9 @@ static enum tl_status parse_tcp(struct tl_str rest, struct tl_redis_address *out
     if (colon && (!tl_str_to_i64(port, &number) || number < 1 || number > 65535))
         return tl_fail(err, TL_INVALID, "redis: port %.*s is no number from 1 to 65535", TL_STR_ARG(port));
     if (host.n == 0) return tl_fail(err, TL_INVALID, "redis: the URL names no host (redis://127.0.0.1:6379/0)");
-    if (host.n >= sizeof out->host || host.p[0] == '/') return tl_fail(err, TL_INVALID, "redis: the host cannot be one");
+    bool odd = host.n >= sizeof out->host;
+    for (size_t i = 0; i < host.n; i++) odd = odd || (unsigned char)host.p[i] <= ' ' || host.p[i] == 0x7F;
+    if (odd) return tl_fail(err, TL_INVALID, "redis: the host cannot be one");
     memcpy(out->host, host.p, host.n);
     out->host[host.n] = '\0';
     out->port = (uint16_t)number;
@@ -115,10 +129,13 @@ enum tl_status tl_redis_address_parse(const char *url, struct tl_redis_address *
     struct tl_str scheme = {url, (size_t)(sep - url)}, rest = tl_str(sep + 3);
     bool is_unix = tl_str_eq(scheme, TL_STR("redis+unix"));
     if (tl_str_eq(scheme, TL_STR("rediss")))
-        return tl_fail(err, TL_UNSUPPORTED, "redis: this hiredis is built without TLS: rediss:// cannot be used (let a "
-                                            "TLS proxy such as stunnel stand in between)");
+        return tl_fail(err, TL_UNSUPPORTED,
+                       "redis: built without TLS: rediss:// cannot be used (let a TLS proxy such as "
+                       "stunnel stand in between)");
     if (tl_str_eq(scheme, TL_STR("redis+sentinel")) || tl_str_eq(scheme, TL_STR("redis+cluster")))
         return tl_fail(err, TL_UNSUPPORTED, "redis: %.*s:// is not supported yet", TL_STR_ARG(scheme));
+    for (size_t i = 0; i < scheme.n; i++)
+        if (scheme.p[i] == '@' || scheme.p[i] == ':') return stray_at(err);
     if (!is_unix && !tl_str_eq(scheme, TL_STR("redis")))
         return tl_fail(err, TL_INVALID, "redis: unknown scheme %.*s (known: redis, redis+unix)", TL_STR_ARG(scheme));
     enum tl_status st = take_credentials(&rest, out, err);

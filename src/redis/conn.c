@@ -22,6 +22,7 @@ struct tl_redis {
     struct tl_link link;
     struct tl_alarms *alarms;
     struct list waiting, ended;
+    size_t waiting_bytes;
     struct tl_soon deliver; /* ended ones */
     /* What was sent: number n is at sent[n % cap]; NULL: nobody waits for that answer any more. */
     struct tl_redis_cmd **sent;
@@ -63,6 +64,20 @@ static void take(struct list *l, struct tl_redis_cmd *c)
         c->next->prev = c->prev;
     else
         l->tail = c->prev;
+}
+
+/* At most, encoded. */
+static size_t bytes_of(const struct tl_redis *r, const struct tl_redis_cmd *c)
+{
+    size_t n = 64 + (c->script < 0 ? 0 : strlen(r->link.opt.scripts[c->script].text));
+    for (size_t i = 0; i < c->argc; i++) n += c->argv[i].n + 16;
+    return n;
+}
+
+static void take_waiting(struct tl_redis *r, struct tl_redis_cmd *c)
+{
+    take(&r->waiting, c);
+    r->waiting_bytes -= bytes_of(r, c);
 }
 
 /* The command is nowhere from here on; cb may free it. */
@@ -121,13 +136,13 @@ static void on_silence(struct tl_alarm *a)
 static void watch_silence(struct tl_redis *r)
 {
     if (r->silence.at) return;
-    r->link.last_read_ns = now_ns(r);
     (void)!tl_alarm_set(r->alarms, &r->silence, r->link.last_read_ns + r->link.opt.silent_ms * UINT64_C(1000000));
 }
 
 /* Room was made. */
 static void send_command(struct tl_redis *r, struct tl_redis_cmd *c)
 {
+    if (r->first == r->next) r->link.last_read_ns = now_ns(r); /* silence begins where an answer is awaited */
     c->sent = true;
     c->number = r->next++;
     *place_of(r, c->number) = c;
@@ -174,23 +189,6 @@ static void on_connected(struct tl_link *l)
     send_word(r, (struct tl_str[]){TL_STR("PING")}, 1); /* LOADING, NOAUTH show here at the latest */
 }
 
-static enum tl_status status_of_error(struct tl_str text)
-{
-    static const struct {
-        const char *begins;
-        enum tl_status status;
-    } kinds[] = {{"OOM ", TL_FULL},         {"NOAUTH ", TL_DENIED},      {"WRONGPASS ", TL_DENIED},
-                 {"NOPERM ", TL_DENIED},    {"LOADING ", TL_BUSY},       {"READONLY ", TL_BUSY},
-                 {"BUSY ", TL_BUSY},        {"TRYAGAIN ", TL_BUSY},      {"MASTERDOWN ", TL_BUSY},
-                 {"CLUSTERDOWN ", TL_BUSY}, {"WRONGTYPE ", TL_CONFLICT}, {"MISCONF ", TL_BUSY},
-                 {"NOREPLICAS ", TL_BUSY}};
-    for (size_t i = 0; i < TL_COUNT(kinds); i++) {
-        size_t n = strlen(kinds[i].begins);
-        if (text.n >= n && memcmp(text.p, kinds[i].begins, n) == 0) return kinds[i].status;
-    }
-    return TL_INVALID;
-}
-
 /* A failing SETNAME or SCRIPT LOAD (the ACL may forbid them) is no reason to stay away: EVAL needs neither. */
 static bool may_fail(const struct tl_redis *r)
 {
@@ -203,7 +201,7 @@ static void on_handshake_reply(struct tl_redis *r, const struct tl_reply *reply)
     struct tl_err err;
     uint64_t scripts_begin = r->shaking - 1 - r->link.opt.n_scripts;
     if (reply->type == TL_REPLY_ERROR && !may_fail(r)) {
-        (void)tl_fail(&err, status_of_error(reply->str), "%.*s", TL_STR_ARG(reply->str));
+        (void)tl_link_refused(&r->link, r->shaken == 0 && r->link.opt.address.password[0], reply->str, &err);
         tl_link_give_up(&r->link, &err);
         return;
     }
@@ -217,7 +215,7 @@ static void on_handshake_reply(struct tl_redis *r, const struct tl_reply *reply)
     tl_link_up(&r->link);
     while (r->waiting.head && r->link.state == TL_LINK_UP) {
         struct tl_redis_cmd *c = r->waiting.head;
-        take(&r->waiting, c);
+        take_waiting(r, c);
         if (make_room(r))
             send_command(r, c);
         else
@@ -238,10 +236,12 @@ static void on_error_reply(struct tl_redis *r, struct tl_redis_cmd *c, const str
         send_command(r, c);
         return;
     }
-    bool readonly = reply->str.n >= 9 && memcmp(reply->str.p, "READONLY ", 9) == 0;
-    enum tl_status status = tl_fail(&err, status_of_error(reply->str), "%.*s", TL_STR_ARG(reply->str));
+    struct tl_str inner = tl_reply_error_inner(reply->str);
+    bool readonly = inner.n >= 9 && memcmp(inner.p, "READONLY ", 9) == 0;
+    enum tl_status status = tl_fail(&err, tl_reply_error_status(reply->str), "%.*s", TL_STR_ARG(reply->str));
     end(c, status, NULL, &err);
-    if (readonly && r->link.state == TL_LINK_UP) tl_link_give_up(&r->link, &err); /* another server may be the master now */
+    if (readonly && r->link.state == TL_LINK_UP)
+        tl_link_give_up(&r->link, &err); /* another server may be the master now */
 }
 
 static void on_reply(struct tl_link *l, const struct tl_reply *reply)
@@ -282,7 +282,7 @@ static void on_lost(struct tl_link *l, const struct tl_err *why, bool was_up)
     }
     while (r->waiting.head) {
         struct tl_redis_cmd *c = r->waiting.head;
-        take(&r->waiting, c);
+        take_waiting(r, c);
         end_with(c, was_up ? TL_IO : why->status == TL_DENIED ? TL_DENIED : TL_IO, text);
     }
     if (l->opt.on_state && !r->closing) l->opt.on_state(l->opt.ctx, false, why);
@@ -306,7 +306,7 @@ static void withdraw(struct tl_redis *r, struct tl_redis_cmd *c)
     if (c->sent)
         *place_of(r, c->number) = NULL;
     else
-        take(&r->waiting, c);
+        take_waiting(r, c);
 }
 
 void tl_redis_cancel(struct tl_redis_cmd *c)
@@ -329,11 +329,9 @@ static void on_deadline(struct tl_alarm *a)
 
 /* ---- submitting ---- */
 
-static size_t encoded_bytes(const struct tl_redis *r, const struct tl_redis_cmd *c)
+static size_t queued_bytes(const struct tl_redis *r)
 {
-    size_t n = 64;
-    for (size_t i = 0; i < c->argc; i++) n += c->argv[i].n + 16;
-    return n + (r->link.out.n - r->link.out_at);
+    return r->waiting_bytes + r->link.out.n - r->link.out_at;
 }
 
 static enum tl_status submit(struct tl_redis *r, struct tl_redis_cmd *c, uint64_t timeout_ms, struct tl_err *err)
@@ -342,7 +340,8 @@ static enum tl_status submit(struct tl_redis *r, struct tl_redis_cmd *c, uint64_
     if (r->closing) return tl_fail(err, TL_CANCELLED, "the connection is being closed");
     if (r->link.state == TL_LINK_WAITING && r->link.tries > 0)
         return tl_fail(err, TL_IO, "not connected: %s", r->link.why);
-    if (encoded_bytes(r, c) > r->link.opt.queue_bytes)
+    size_t bytes = bytes_of(r, c);
+    if (bytes + queued_bytes(r) > r->link.opt.queue_bytes)
         return tl_fail(err, TL_FULL, "more than %zu bytes wait to be sent", r->link.opt.queue_bytes);
     if (!make_room(r)) return tl_fail(err, TL_NOMEM, "no memory for a command");
     c->deadline = (struct tl_alarm){.ring = on_deadline};
@@ -351,10 +350,12 @@ static enum tl_status submit(struct tl_redis *r, struct tl_redis_cmd *c, uint64_
         return tl_fail(err, TL_NOMEM, "no memory for a command");
     c->redis = r;
     r->stats.pending++;
-    if (r->link.state == TL_LINK_UP)
+    if (r->link.state == TL_LINK_UP) {
         send_command(r, c);
-    else
-        push(&r->waiting, c);
+        return TL_OK;
+    }
+    push(&r->waiting, c);
+    r->waiting_bytes += bytes;
     return TL_OK;
 }
 
@@ -460,5 +461,5 @@ void tl_redis_stats(const struct tl_redis *r, struct tl_redis_stats *out)
     out->failed_connects = r->link.failed_connects;
     out->bytes_in = r->link.bytes_in;
     out->bytes_out = r->link.bytes_out;
-    out->queued_bytes = r->link.out.n - r->link.out_at;
+    out->queued_bytes = queued_bytes(r);
 }

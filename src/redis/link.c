@@ -98,14 +98,22 @@ static uint64_t backoff_ms(struct tl_link *l)
     return 1 + tl_rng_below(&l->rng, TL_MAX(most, (uint64_t)1));
 }
 
+/* Into the quotes of a log line. */
+static void keep_why(struct tl_link *l, const char *text)
+{
+    snprintf(l->why, sizeof l->why, "%.190s", text);
+    for (char *c = l->why; *c; c++)
+        if (*c == '"') *c = '\'';
+}
+
 static void log_down(struct tl_link *l, bool was_up)
 {
     char place[TL_REDIS_HOST_MAX + 16];
     if (l->warned) return;
     l->warned = true;
     tl_redis_address_format(&l->opt.address, place, sizeof place);
-    tl_log(l->opt.log, TL_LOG_WARN, "redis", was_up ? "connection lost" : "cannot connect", "server=%s reason=\"%s\"", place,
-           l->why);
+    tl_log(l->opt.log, TL_LOG_WARN, "redis", was_up ? "connection lost" : "cannot connect", "server=%s reason=\"%s\"",
+           place, l->why);
 }
 
 void tl_link_give_up(struct tl_link *l, const struct tl_err *why)
@@ -116,7 +124,7 @@ void tl_link_give_up(struct tl_link *l, const struct tl_err *why)
         l->losses++;
     else
         l->failed_connects++;
-    snprintf(l->why, sizeof l->why, "%.190s", why->text);
+    keep_why(l, why->text);
     log_down(l, was_up);
     drop_socket(l);
     free_addresses(l);
@@ -217,7 +225,8 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
         if (res) uv_freeaddrinfo(res); /* the deadline came first */
     } else if (status != 0 || !res) {
         if (res) uv_freeaddrinfo(res);
-        (void)tl_fail(&err, TL_IO, "cannot find %s: %s", l->opt.address.host, status ? uv_strerror(status) : "no address");
+        (void)tl_fail(&err, TL_IO, "cannot find %s: %s", l->opt.address.host,
+                      status ? uv_strerror(status) : "no address");
         tl_link_give_up(l, &err);
     } else {
         l->addresses = l->address = res;
@@ -303,6 +312,12 @@ static void on_readable(struct tl_link *l, struct tl_link_socket *s)
 
 static void write_some(struct tl_link *l)
 {
+    struct tl_err err;
+    if (l->out.failed) { /* it may end within a command: nothing of it is sent */
+        (void)tl_fail(&err, TL_NOMEM, "no memory for commands");
+        tl_link_give_up(l, &err);
+        return;
+    }
     while (l->socket && l->out_at < l->out.n) {
         ssize_t n = send(l->socket->fd, l->out.p + l->out_at, l->out.n - l->out_at, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR) continue;
@@ -379,12 +394,33 @@ static void put_args(struct tl_buf *out, const struct tl_str *argv, size_t argc)
     }
 }
 
+/* Under a steady backlog the buffer is never empty: what was written leaves it once it is half of it. */
+static void drop_written(struct tl_link *l)
+{
+    if (l->out_at == 0 || l->out_at < l->out.n / 2) return;
+    l->out.n -= l->out_at;
+    memmove(l->out.p, l->out.p + l->out_at, l->out.n);
+    l->out_at = 0;
+}
+
 void tl_link_encode(struct tl_link *l, const struct tl_str *head, size_t n_head, const struct tl_str *argv, size_t argc)
 {
+    drop_written(l);
     put_number(&l->out, '*', n_head + argc);
     put_args(&l->out, head, n_head);
     put_args(&l->out, argv, argc);
     uv_prepare_start(&l->flush, on_flush);
+}
+
+enum tl_status tl_link_refused(const struct tl_link *l, bool auth, struct tl_str text, struct tl_err *err)
+{
+    enum tl_status status = tl_reply_error_status(text);
+    const char *password = l->opt.address.password;
+    /* Of long arguments servers quote the beginning alone. */
+    bool quoted =
+        memmem(text.p, text.n, "args beginning with", 19) || memmem(text.p, text.n, password, strnlen(password, 16));
+    if (auth && quoted) return tl_fail(err, status, "the server refused AUTH");
+    return tl_fail(err, status, "%.*s", TL_STR_ARG(text));
 }
 
 /* ---- life ---- */

@@ -13,16 +13,23 @@
 #include "base/rng.h"
 #include "redis/reply.h"
 
-enum tl_link_state { TL_LINK_WAITING, TL_LINK_RESOLVING, TL_LINK_CONNECTING, TL_LINK_SHAKING, TL_LINK_UP, TL_LINK_CLOSED };
+enum tl_link_state {
+    TL_LINK_WAITING,
+    TL_LINK_RESOLVING,
+    TL_LINK_CONNECTING,
+    TL_LINK_SHAKING,
+    TL_LINK_UP,
+    TL_LINK_CLOSED
+};
 
 struct tl_link_socket;
 
 struct tl_link {
     /* the owner's, before start */
     uv_loop_t *loop;
-    struct tl_redis_options opt; /* with its defaults filled in */
-    void (*connected)(struct tl_link *); /* send the handshake */
-    void (*reply)(struct tl_link *, const struct tl_reply *); /* may give up and close */
+    struct tl_redis_options opt;                                           /* with its defaults filled in */
+    void (*connected)(struct tl_link *);                                   /* send the handshake */
+    void (*reply)(struct tl_link *, const struct tl_reply *);              /* may give up and close */
     void (*lost)(struct tl_link *, const struct tl_err *why, bool was_up); /* what was sent is void; may close */
     /* the link's */
     enum tl_link_state state;
@@ -57,6 +64,8 @@ void tl_link_up(struct tl_link *);
 void tl_link_give_up(struct tl_link *, const struct tl_err *why);
 /* Bytes to send go into out (tl_link_encode), which is written before the loop waits. */
 void tl_link_encode(struct tl_link *, const struct tl_str *head, size_t n_head, const struct tl_str *argv, size_t argc);
+/* An error reply of the handshake into err, without the password if the server quotes it. auth: it answers AUTH. */
+enum tl_status tl_link_refused(const struct tl_link *, bool auth, struct tl_str text, struct tl_err *err);
 /* lost is not called; closed is, from the loop. */
 void tl_link_close(struct tl_link *, void (*closed)(struct tl_link *));
 

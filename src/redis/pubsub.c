@@ -12,8 +12,10 @@ struct tl_redis_sub {
     struct tl_link link;
     struct tl_redis_sub_options opt;
     uv_timer_t ping;
-    bool asked; /* a PING is out */
-    size_t words; /* answers to AUTH and SETNAME still to come */
+    bool asked;   /* a PING is out */
+    bool overdue; /* its answer is, and the socket is looked at once more: the loop itself may have been held up */
+    bool authenticating; /* AUTH's answer is the next to come */
+    size_t words;        /* answers to AUTH and SETNAME still to come */
     size_t subscribed;
     bool closing;
     unsigned open; /* link, timer */
@@ -32,7 +34,8 @@ static void on_connected(struct tl_link *l)
     struct tl_redis_sub *s = (struct tl_redis_sub *)(void *)l;
     const struct tl_redis_address *a = &l->opt.address;
     s->words = s->subscribed = 0;
-    s->asked = false;
+    s->asked = s->overdue = false;
+    s->authenticating = a->password[0] != '\0';
     if (a->password[0]) {
         struct tl_str with_user[] = {TL_STR("AUTH"), tl_str(a->user), tl_str(a->password)};
         struct tl_str alone[] = {TL_STR("AUTH"), tl_str(a->password)};
@@ -55,11 +58,11 @@ static void on_reply(struct tl_link *l, const struct tl_reply *reply)
     struct tl_redis_sub *s = (struct tl_redis_sub *)(void *)l;
     struct tl_err err;
     if (reply->type == TL_REPLY_ERROR) {
-        bool denied = reply->str.n >= 2 && (memcmp(reply->str.p, "NO", 2) == 0 || memcmp(reply->str.p, "WR", 2) == 0);
-        (void)tl_fail(&err, denied ? TL_DENIED : TL_IO, "%.*s", TL_STR_ARG(reply->str));
+        (void)tl_link_refused(l, s->authenticating, reply->str, &err);
         tl_link_give_up(l, &err);
     } else if (s->words > 0) {
         s->words--;
+        s->authenticating = false;
     } else if (is_kind(reply, "message", 3)) {
         if (l->state == TL_LINK_UP) s->opt.on_message(l->opt.ctx, reply->items[1]->str, reply->items[2]->str);
     } else if (is_kind(reply, "subscribe", 3)) {
@@ -67,7 +70,7 @@ static void on_reply(struct tl_link *l, const struct tl_reply *reply)
         tl_link_up(l);
         if (l->opt.on_state) l->opt.on_state(l->opt.ctx, true, NULL);
     } else if (is_kind(reply, "pong", 2)) {
-        s->asked = false;
+        s->asked = s->overdue = false;
     } else {
         (void)tl_fail(&err, TL_PARSE, "the server answers what was not asked");
         tl_link_give_up(l, &err);
@@ -85,6 +88,11 @@ static void on_ping(uv_timer_t *timer)
     struct tl_redis_sub *s = timer->data;
     struct tl_err err;
     if (s->link.state != TL_LINK_UP) return;
+    if (s->asked && !s->overdue) {
+        s->overdue = true;
+        uv_timer_start(timer, on_ping, 1, s->opt.ping_ms);
+        return;
+    }
     if (s->asked) {
         (void)tl_fail(&err, TL_TIMEOUT, "no sign of life for %u ms", s->opt.ping_ms);
         tl_link_give_up(&s->link, &err);

@@ -94,7 +94,7 @@ struct tl_redis_cmd {
     int script;             /* index, -1: none */
     bool reloaded;          /* was sent as EVAL after NOSCRIPT */
     bool sent, cancelled;
-    uint64_t number; /* of its place among what was sent */
+    uint64_t number;                  /* of its place among what was sent */
     struct tl_redis_cmd *prev, *next; /* among those that wait to be sent, or have ended */
 };
 

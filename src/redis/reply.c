@@ -10,7 +10,7 @@
 #include <hiredis/hiredis.h>
 #include <hiredis/read.h>
 
-enum { BLOCK = 64 * 1024 };
+enum { BLOCK = 64 * 1024, BUILT_PER_BYTE = 8 };
 
 struct block {
     struct block *next;
@@ -20,14 +20,19 @@ struct block {
 
 struct tl_reply_reader {
     redisReader *parser;
-    struct block *blocks; /* the first is kept */
-    size_t max_bytes, fed; /* bytes since the last whole reply */
+    struct block *blocks;    /* the first is kept */
+    size_t max_bytes, fed;   /* bytes since the last whole reply */
+    size_t max_built, built; /* bytes of the arena, for this reply */
     bool too_large;
 };
 
 static void *arena_alloc(struct tl_reply_reader *r, size_t n)
 {
     n = (n + 15) & ~(size_t)15;
+    /* Small items take many times their bytes on the wire. */
+    r->too_large = r->too_large || n > r->max_built - r->built;
+    if (r->too_large) return NULL;
+    r->built += n;
     struct block *b = r->blocks;
     if (b && b->cap - b->used >= n) {
         void *p = b->bytes + b->used;
@@ -51,6 +56,7 @@ static void arena_reset(struct tl_reply_reader *r)
         r->blocks = next;
     }
     if (r->blocks) r->blocks->used = 0;
+    r->built = 0;
 }
 
 /* A new reply, set into the array that it is an item of. */
@@ -117,6 +123,21 @@ static void *create_nil(const redisReadTask *task)
     return reply_new(task, TL_REPLY_NIL);
 }
 
+#if HIREDIS_MAJOR >= 1
+/* Without these the parser would make up a pointer. A server that was not asked for RESP3 does not send it. */
+static void *no_double(const redisReadTask *task, double value, char *p, size_t n)
+{
+    (void)task, (void)value, (void)p, (void)n;
+    return NULL;
+}
+
+static void *no_bool(const redisReadTask *task, int value)
+{
+    (void)task, (void)value;
+    return NULL;
+}
+#endif
+
 static void free_object(void *reply)
 {
     (void)reply; /* the arena's */
@@ -124,11 +145,17 @@ static void free_object(void *reply)
 
 struct tl_reply_reader *tl_reply_reader_new(size_t max_bytes)
 {
-    static redisReplyObjectFunctions functions = {.createString = create_string,
-                                                  .createArray = create_array,
-                                                  .createInteger = create_integer,
-                                                  .createNil = create_nil,
-                                                  .freeObject = free_object};
+    static redisReplyObjectFunctions functions = {
+        .createString = create_string,
+        .createArray = create_array,
+        .createInteger = create_integer,
+        .createNil = create_nil,
+#if HIREDIS_MAJOR >= 1
+        .createDouble = no_double,
+        .createBool = no_bool,
+#endif
+        .freeObject = free_object
+    };
     struct tl_reply_reader *r = tl_calloc(1, sizeof *r);
     redisReader *parser = r ? redisReaderCreateWithFunctions(&functions) : NULL;
     if (!parser) {
@@ -139,6 +166,7 @@ struct tl_reply_reader *tl_reply_reader_new(size_t max_bytes)
     parser->maxbuf = (size_t)1 << 20;
     r->parser = parser;
     r->max_bytes = max_bytes;
+    r->max_built = max_bytes < SIZE_MAX / BUILT_PER_BYTE ? BUILT_PER_BYTE * max_bytes : SIZE_MAX;
     return r;
 }
 
@@ -167,11 +195,39 @@ enum tl_status tl_reply_reader_next(struct tl_reply_reader *r, const struct tl_r
     void *reply = NULL;
     if (r->parser->ridx < 0) arena_reset(r); /* a reply begins */
     int rc = redisReaderGetReply(r->parser, &reply);
-    if (rc != REDIS_OK && r->too_large) return tl_fail(err, TL_TOO_LARGE, "a reply larger than %zu bytes", r->max_bytes);
+    if (rc != REDIS_OK && r->too_large)
+        return tl_fail(err, TL_TOO_LARGE, "a reply larger than %zu bytes", r->max_bytes);
     if (rc != REDIS_OK && r->parser->err == REDIS_ERR_OOM) return tl_fail(err, TL_NOMEM, "no memory for a reply");
     if (rc != REDIS_OK) return tl_fail(err, TL_PARSE, "the server does not speak Redis (%s)", r->parser->errstr);
+    size_t rest = reply ? r->parser->len - r->parser->pos : 0;
+    if (r->fed - rest > r->max_bytes) return tl_fail(err, TL_TOO_LARGE, "a reply larger than %zu bytes", r->max_bytes);
+    if (reply) r->fed = rest;
     *out = reply;
-    if (reply) r->fed = r->parser->len - r->parser->pos;
-    else if (r->fed > r->max_bytes) return tl_fail(err, TL_TOO_LARGE, "a reply larger than %zu bytes", r->max_bytes);
     return TL_OK;
+}
+
+struct tl_str tl_reply_error_inner(struct tl_str text)
+{
+    static const char around[] = "ERR Error running script";
+    size_t n = sizeof around - 1;
+    const char *mark = text.n > n && memcmp(text.p, around, n) == 0 ? memmem(text.p, text.n, ": -", 3) : NULL;
+    return mark ? (struct tl_str){mark + 3, text.n - (size_t)(mark + 3 - text.p)} : text;
+}
+
+enum tl_status tl_reply_error_status(struct tl_str text)
+{
+    struct tl_str inner = tl_reply_error_inner(text);
+    static const struct {
+        const char *begins;
+        enum tl_status status;
+    } kinds[] = {{"OOM ", TL_FULL},         {"NOAUTH ", TL_DENIED},      {"WRONGPASS ", TL_DENIED},
+                 {"NOPERM ", TL_DENIED},    {"LOADING ", TL_BUSY},       {"READONLY ", TL_BUSY},
+                 {"BUSY ", TL_BUSY},        {"TRYAGAIN ", TL_BUSY},      {"MASTERDOWN ", TL_BUSY},
+                 {"CLUSTERDOWN ", TL_BUSY}, {"WRONGTYPE ", TL_CONFLICT}, {"MISCONF ", TL_BUSY},
+                 {"NOREPLICAS ", TL_BUSY}};
+    for (size_t i = 0; i < TL_COUNT(kinds); i++) {
+        size_t n = strlen(kinds[i].begins);
+        if (inner.n >= n && memcmp(inner.p, kinds[i].begins, n) == 0) return kinds[i].status;
+    }
+    return TL_INVALID;
 }
