@@ -597,6 +597,40 @@ static void late_answers_are_swallowed(void **state)
     peer_stop(&p);
 }
 
+static void on_message(void *ctx, struct tl_str channel, struct tl_str payload)
+{
+    struct peer *p = ctx;
+    p->ended++;
+    snprintf(p->text, sizeof p->text, "%.*s=%.*s", TL_STR_ARG(channel), TL_STR_ARG(payload));
+}
+
+/* Up after the last confirmation; a PING without an answer ends it, messages or not. */
+static void subscription_up_message_and_silence(void **state)
+{
+    (void)state;
+    static const struct step steps[] = {{0, "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"
+                                            "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$5\r\nearly\r\n"
+                                            "*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n"
+                                            "*3\r\n$7\r\nmessage\r\n$1\r\nb\r\n$2\r\nhi\r\n"},
+                                        {0, "*2\r\n$4\r\npong\r\n$0\r\n\r\n"},
+                                        {0, NULL}};
+    static const char *const channels[] = {"a", "b"};
+    struct peer p;
+    peer_start(&p, steps, 3);
+    struct tl_redis_sub_options o = {
+        .base = options_of(&p), .channels = channels, .n_channels = 2, .ping_ms = 60, .on_message = on_message};
+    assert_int_equal(tl_redis_sub_start(&p.loop, &o, &p.sub, NULL), TL_OK);
+    RUN_UNTIL(&p, p.ended == 1);
+    assert_true(tl_redis_sub_up(p.sub));
+    assert_string_equal(p.text, "b=hi");
+    RUN_UNTIL(&p, p.at == 2); /* the first PING was answered */
+    assert_int_equal(p.downs, 0);
+    RUN_UNTIL(&p, p.downs == 1);
+    assert_false(tl_redis_sub_up(p.sub));
+    assert_int_equal(p.ups, 1);
+    peer_stop(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -612,6 +646,7 @@ int main(void)
         cmocka_unit_test(backlog_takes_bounded_memory),
         cmocka_unit_test(close_inside_a_callback),
         cmocka_unit_test(late_answers_are_swallowed),
+        cmocka_unit_test(subscription_up_message_and_silence),
     };
     return cmocka_run_group_tests_name("redis", tests, NULL, NULL);
 }
