@@ -23,7 +23,7 @@ struct tl_reply_reader {
     struct block *blocks;    /* the first is kept */
     size_t max_bytes, fed;   /* bytes since the last whole reply */
     size_t max_built, built; /* bytes of the arena, for this reply */
-    bool too_large;
+    bool too_large, unframed;
 };
 
 static void *arena_alloc(struct tl_reply_reader *r, size_t n)
@@ -73,13 +73,17 @@ static struct tl_reply *reply_new(const redisReadTask *task, enum tl_reply_type 
     return reply;
 }
 
+/* The parser has read two bytes behind p + n, and does not look whether they end the string. */
 static void *create_string(const redisReadTask *task, char *p, size_t n)
 {
+    struct tl_reply_reader *r = task->privdata;
+    r->unframed = r->unframed || memcmp(p + n, "\r\n", 2) != 0;
+    if (r->unframed) return NULL;
     enum tl_reply_type type = task->type == REDIS_REPLY_ERROR    ? TL_REPLY_ERROR
                               : task->type == REDIS_REPLY_STATUS ? TL_REPLY_STATUS
                                                                  : TL_REPLY_STRING;
     struct tl_reply *reply = reply_new(task, type);
-    char *copy = reply ? arena_alloc(task->privdata, n + 1) : NULL;
+    char *copy = reply ? arena_alloc(r, n + 1) : NULL;
     if (!copy) return NULL;
     memcpy(copy, p, n);
     copy[n] = '\0';
@@ -197,6 +201,8 @@ enum tl_status tl_reply_reader_next(struct tl_reply_reader *r, const struct tl_r
     int rc = redisReaderGetReply(r->parser, &reply);
     if (rc != REDIS_OK && r->too_large)
         return tl_fail(err, TL_TOO_LARGE, "a reply larger than %zu bytes", r->max_bytes);
+    if (rc != REDIS_OK && r->unframed)
+        return tl_fail(err, TL_PARSE, "the server does not speak Redis (a string longer than announced)");
     if (rc != REDIS_OK && r->parser->err == REDIS_ERR_OOM) return tl_fail(err, TL_NOMEM, "no memory for a reply");
     if (rc != REDIS_OK) return tl_fail(err, TL_PARSE, "the server does not speak Redis (%s)", r->parser->errstr);
     size_t rest = reply ? r->parser->len - r->parser->pos : 0;

@@ -77,6 +77,7 @@ struct peer {
     size_t n;
     pthread_t thread;
     atomic_size_t at; /* steps done */
+    atomic_bool over;
     char failure[400];
 };
 
@@ -204,6 +205,7 @@ static inline void *peer_main(void *arg)
 {
     struct peer *p = arg;
     for (size_t i = 0; i < p->n && peer_step(p, &p->steps[i]); i++) atomic_fetch_add(&p->at, 1);
+    atomic_store(&p->over, true);
     return NULL;
 }
 
@@ -228,7 +230,7 @@ static inline void peer_stop(struct peer *p)
     uint64_t one = 1;
     for (uint64_t until = peer_now_ms() + PEER_STEP_MS; peer_now_ms() < until;) {
         size_t at = atomic_load(&p->at);
-        if (at >= p->n || p->steps[at].kind == PEER_HANG) break;
+        if (atomic_load(&p->over) || (at < p->n && p->steps[at].kind == PEER_HANG)) break;
         nanosleep(&(struct timespec){0, 1000000}, NULL);
     }
     assert_int_equal(write(p->stop, &one, sizeof one), sizeof one);
