@@ -12,13 +12,14 @@
 struct tl_entry *tl_entry_new(struct tl_str key, const void *payload, size_t n)
 {
     TL_ASSERT(key.n <= TL_KEY_MAX && n <= TL_ENTRY_MAX);
-    struct tl_entry *e = malloc(sizeof *e + key.n + 1 + n);
+    size_t size = offsetof(struct tl_entry, bytes) + key.n + 1 + n;
+    struct tl_entry *e = malloc(TL_MAX(size, sizeof *e));
     if (!e) return NULL;
     memset(e, 0, sizeof *e);
     atomic_init(&e->refs, 1);
     e->n = (uint32_t)n;
     e->key_n = (uint8_t)key.n;
-    memcpy(e->bytes, key.p, key.n);
+    if (key.n) memcpy(e->bytes, key.p, key.n);
     e->bytes[key.n] = '\0';
     if (payload && n) memcpy(e->bytes + key.n + 1, payload, n);
     return e;
@@ -69,12 +70,12 @@ int tl_entry_cmp(const struct tl_entry *a, const struct tl_entry *b)
 {
     if (a->kind != b->kind) return a->kind < b->kind ? -1 : 1;
     if (a->kind == TL_ENTRY_GENERAL)
-        return first_of(order_i64(a->general.ms, b->general.ms),
-                        first_of(order_u64(a->general.instance, b->general.instance),
-                                 order_u64(a->general.seq, b->general.seq)));
-    int version = first_of(order_i64(a->series.revision, b->series.revision),
-                           first_of(order_u64(a->series.bars, b->series.bars),
-                                    order_i64(a->series.last_ts, b->series.last_ts)));
+        return first_of(
+            order_i64(a->general.ms, b->general.ms),
+            first_of(order_u64(a->general.instance, b->general.instance), order_u64(a->general.seq, b->general.seq)));
+    int version =
+        first_of(order_i64(a->series.revision, b->series.revision),
+                 first_of(order_u64(a->series.bars, b->series.bars), order_i64(a->series.last_ts, b->series.last_ts)));
     return first_of(version, first_of(order_u64(a->series.kernel_version, b->series.kernel_version),
                                       order_u64(a->series.token, b->series.token)));
 }
@@ -204,21 +205,38 @@ static void decode_header(struct tl_entry *e, const unsigned char *p)
     }
 }
 
+static bool all_zero(const unsigned char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i]) return false;
+    return true;
+}
+
+/* What is not used is zero: the tiers compare the order as 32 bytes. */
+static bool unused_is_zero(const unsigned char *p)
+{
+    if (!all_zero(p + 6, 2)) return false;
+    return p[4] == TL_ENTRY_GENERAL ? all_zero(p + 44, 12) : all_zero(p + 54, 10);
+}
+
 enum tl_status tl_entry_decode(struct tl_str key, struct tl_str wire, struct tl_entry **out, struct tl_err *err)
 {
     const unsigned char *p = (const unsigned char *)wire.p;
     if (wire.n < TL_ENTRY_HEADER)
         return tl_fail(err, TL_CORRUPT, "%.*s: %zu bytes are no entry", TL_STR_ARG(key), wire.n);
-    if (memcmp(p, "TLE", 3) != 0)
-        return tl_fail(err, TL_CORRUPT, "%.*s: not an entry of Tierline", TL_STR_ARG(key));
+    if (memcmp(p, "TLE", 3) != 0) return tl_fail(err, TL_CORRUPT, "%.*s: not an entry of Tierline", TL_STR_ARG(key));
     if (p[3] != TL_ENTRY_FORMAT)
         return tl_fail(err, TL_TOO_NEW, "%.*s: entry format %u, this program knows %d", TL_STR_ARG(key), p[3],
                        TL_ENTRY_FORMAT);
     struct tl_str payload = {wire.p + TL_ENTRY_HEADER, wire.n - TL_ENTRY_HEADER};
     if (get_le32(p + 12) != payload.n || payload.n > TL_ENTRY_MAX)
-        return tl_fail(err, TL_CORRUPT, "%.*s: %zu bytes of %u are there", TL_STR_ARG(key), payload.n, get_le32(p + 12));
-    if (p[4] > TL_ENTRY_SERIES || p[6] || p[7] || get_le32(p + 8) != wire_crc(p, payload))
+        return tl_fail(err, TL_CORRUPT, "%.*s: %zu bytes of %u are there", TL_STR_ARG(key), payload.n,
+                       get_le32(p + 12));
+    if (get_le32(p + 8) != wire_crc(p, payload))
         return tl_fail(err, TL_CORRUPT, "%.*s: its checksum is wrong", TL_STR_ARG(key));
+    if (p[4] > TL_ENTRY_SERIES || !unused_is_zero(p))
+        return tl_fail(err, TL_CORRUPT, "%.*s: kind %u with a header that is not of format %d", TL_STR_ARG(key), p[4],
+                       TL_ENTRY_FORMAT);
     struct tl_entry *e = tl_entry_new(key, payload.p, payload.n);
     if (!e) return tl_fail(err, TL_NOMEM, "no memory for an entry of %zu bytes", payload.n);
     decode_header(e, p);
