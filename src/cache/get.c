@@ -81,6 +81,9 @@ static void ask_tier(struct tl_cache *, enum tl_tier_id, struct flight **flights
 static enum tl_freshness judge(struct tl_cache *c, struct tl_entry *e, enum tl_tier_id from, int64_t max_age_ms,
                                const struct tl_version *min)
 {
+    /* The store's series are what their version says, whatever was invalidated above it. */
+    if (e->kind == TL_ENTRY_SERIES && from == TL_TIER_STORE)
+        atomic_store_explicit(&e->generation, tl_generations_newest(c->generations), memory_order_relaxed);
     if (!tl_generations_valid(c->generations, e, from == TL_TIER_REDIS)) return TL_MISSING;
     int64_t now = tl_cache_now_ms(c);
     if (now >= tl_entry_hard_ms(e)) return TL_MISSING;

@@ -19,6 +19,7 @@ struct redis_tier {
     char generations[128], channel[128];
     bool usable, closing;
     struct call *calls;
+    unsigned in_callbacks; /* that may close the tier: it is freed after the last of them */
     void (*closed)(void *ctx);
     void *closed_ctx;
 };
@@ -82,7 +83,7 @@ static void free_call(struct call *c)
 
 static void end_close(struct redis_tier *t)
 {
-    if (!t->closing || t->calls) return;
+    if (!t->closing || t->calls || t->in_callbacks > 0) return;
     void (*cb)(void *) = t->closed;
     void *ctx = t->closed_ctx;
     free(t);
@@ -103,8 +104,11 @@ static bool settle(struct call *c)
     struct tl_tier_op *op = c->op;
     bool sent = c->sent;
     free_call(c);
-    if (sent) op->cb(op);
-    if (sent) end_close(t);
+    if (!sent) return true;
+    t->in_callbacks++;
+    op->cb(op);
+    t->in_callbacks--;
+    end_close(t);
     return true;
 }
 

@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/out.h"
 #include "cli/request.h"
+#include "cli/tiers.h"
 #include "job/daily.h"
 
 enum { FAILURES_SHOWN = 20 };
@@ -14,6 +15,7 @@ enum { FAILURES_SHOWN = 20 };
 struct calc {
     struct tl_cli *cli;
     struct tl_daily *job;
+    struct tl_cache *cache; /* NULL: none */
     struct tl_progress bar;
     struct tl_table failures; /* the first FAILURES_SHOWN, or all with --errors */
     size_t failures_kept;
@@ -156,6 +158,9 @@ static enum tl_status print_result(struct calc *c, const struct tl_daily_options
     if (st == TL_OK) st = print_summary(c, o, err);
     if (p->failed > c->failures_kept && !c->all_failures && c->failures_kept >= FAILURES_SHOWN)
         tl_cli_hint(c->cli, "the first %d failures are shown; --errors lists all", FAILURES_SHOWN);
+    if (p->not_shared)
+        tl_cli_warn(c->cli, "%llu symbols were not shared through Redis in full: its queue was full (cache.queue_bytes)",
+                    (unsigned long long)p->not_shared);
     if (p->cancelled)
         tl_cli_warn(c->cli, "stopped after %llu of %llu symbols; run it again to continue",
                     (unsigned long long)p->symbols_done - p->skipped / TL_MAX(o->n_specs, 1),
@@ -186,18 +191,67 @@ static unsigned worker_count(const struct tl_cli *cli, size_t symbols)
     return n < 1 ? 1 : n > 256 ? 256 : (unsigned)n;
 }
 
+/* ---- the cache that results go to, besides the store ---- */
+
+enum { READY_MS = 3000 };
+
+struct ready {
+    bool over;
+    enum tl_status status;
+    struct tl_err err;
+};
+
+static void on_ready(void *ctx, enum tl_status status, const struct tl_err *err)
+{
+    struct ready *r = ctx;
+    r->over = true;
+    r->status = status;
+    if (err) r->err = *err;
+}
+
+/* Without a Redis there is none: one process and its store need no tier in between. A Redis that cannot be used is said
+ * once, and the job runs without it. */
+static enum tl_status open_cache(struct tl_cli *cli, uv_loop_t *loop, struct tl_daily_options *o, struct tl_err *err)
+{
+    struct tl_cache_options co;
+    struct tl_cache_options_inside inside = {.clock = cli->clock, .log = &cli->log, .store = o->store};
+    struct ready r = {.over = false};
+    if (tl_cli_no_redis(cli)) return TL_OK;
+    enum tl_status st = tl_cli_cache_options(cli, &co, err);
+    if (st != TL_OK) return st;
+    st = tl_cache_open_inside(loop, &co, &inside, &o->cache, err);
+    tl_cli_cache_options_release(&co);
+    if (st == TL_OK) st = tl_cache_ready(o->cache, READY_MS, on_ready, &r);
+    while (st == TL_OK && !r.over) uv_run(loop, UV_RUN_ONCE);
+    if (r.status == TL_CONFLICT) {
+        if (err) *err = r.err;
+        return TL_CONFLICT;
+    }
+    return st;
+}
+
+static void on_job_done(void *ctx, enum tl_status status, const struct tl_daily_progress *p)
+{
+    struct calc *c = ctx;
+    on_done(ctx, status, p);
+    if (c->cache) tl_cache_close(c->cache, NULL, NULL);
+}
+
 static enum tl_status run_job(struct calc *c, struct tl_daily_options *o, struct tl_err *err)
 {
     uv_loop_t loop;
     if (uv_loop_init(&loop) != 0) return tl_fail(err, TL_IO, "cannot start the event loop");
+    enum tl_status st = open_cache(c->cli, &loop, o, err);
+    c->cache = o->cache;
     o->ctx = c;
     o->on_progress = on_progress;
     o->on_failure = on_failure;
-    o->on_done = on_done;
+    o->on_done = on_job_done;
     tl_cli_catch_interrupt();
     tl_progress_init(&c->bar, c->cli, "calc", "symbols");
-    enum tl_status st = tl_daily_start(&loop, o, &c->job, err);
-    if (st == TL_OK) uv_run(&loop, UV_RUN_DEFAULT);
+    if (st == TL_OK) st = tl_daily_start(&loop, o, &c->job, err);
+    if (st != TL_OK && o->cache) tl_cache_close(o->cache, NULL, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
     int rc = uv_loop_close(&loop);
     TL_ASSERT(rc == 0);
     if (st == TL_OK) st = print_result(c, o, err);

@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 /* What an option's value must look like. Checked before run, so the typed getters below cannot fail. */
-enum tl_value {
+enum tl_option_kind {
     TL_VALUE_FLAG, /* takes no value */
     TL_VALUE_TEXT,
     TL_VALUE_COUNT,  /* decimal integer, min..max of the row */
@@ -25,7 +25,7 @@ enum tl_value {
 struct tl_option {
     const char *name; /* long name without dashes; NULL ends a list */
     char letter;      /* short name, 0: none */
-    enum tl_value kind;
+    enum tl_option_kind kind;
     const char *metavar; /* "URL"; NULL for flags */
     const char *help;    /* one sentence without full stop */
     const char *setting; /* name of the setting that it overrides, NULL: none */

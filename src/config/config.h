@@ -35,6 +35,9 @@ const char *tl_setting_type_name(enum tl_setting_type);
 /* "TIERLINE_STORE_BUSY_MS". */
 void tl_setting_env(const struct tl_setting *, char out[64]);
 
+/* 500, 500ms, 5s, 2m, 1h, 7d: a bare number is milliseconds. false: none, or out of range. */
+bool tl_duration_parse(struct tl_str, int64_t *ms);
+
 struct tl_config;
 
 /* [own] Defaults only. NULL when memory is out. */

@@ -68,7 +68,7 @@ static const struct unit byte_units[] = {
     {"MB", 1 << 20}, {"MiB", 1 << 20}, {"G", 1 << 30}, {"GB", 1 << 30}, {"GiB", 1 << 30}, {NULL, 0},
 };
 static const struct unit time_units[] = {
-    {"", 1}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"min", 60000}, {"h", 3600000}, {NULL, 0},
+    {"", 1}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0},
 };
 static const struct unit no_units[] = {{"", 1}, {NULL, 0}};
 
@@ -87,6 +87,11 @@ static int number_with_unit(struct tl_str text, const struct unit *units, int64_
         return __builtin_mul_overflow(n, u->factor, out) ? 1 : 0;
     }
     return -1;
+}
+
+bool tl_duration_parse(struct tl_str text, int64_t *ms)
+{
+    return number_with_unit(text, time_units, ms) == 0 && *ms >= 0;
 }
 
 static const char *number_form(enum tl_setting_type type)

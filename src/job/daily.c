@@ -18,6 +18,7 @@
 struct task {
     struct tl_run run;
     struct tl_store_put put;
+    struct tl_shared shared; /* for the cache, once it is committed */
     enum tl_status status; /* of the symbol as a whole */
     struct tl_err err;
     struct slot *slot;
@@ -91,11 +92,13 @@ static void run_slot(struct tl_work *work, unsigned worker)
     struct task *t = task_new(slot);
     if (!t) return; /* counted in on_worker_done, which sees that nothing was made */
     work->result = t;
+    if (job->opt.cache) t->run.generation = tl_generations_newest(job->opt.cache->generations);
     t->status = tl_run_symbol(&t->run, job->readers[worker], &job->opt.sessions, job->opt.clock, &t->err);
     if (t->status == TL_OK && !t->run.no_bar_on_day && tl_run_collect(&t->run, &t->put) > 0) {
         t->put.cb = on_committed;
         t->put.user = t;
         enum tl_status st = tl_store_put_prepare(&t->put, &t->put.err);
+        if (job->opt.cache) tl_run_entries(&t->run, &t->shared);
         tl_run_release(&t->run); /* what was borrowed until prepare returned */
         if (st == TL_OK) st = tl_store_submit(job->opt.store, &t->put, &t->put.err);
         if (st == TL_OK) return; /* the task is the writer's now, and may be gone already */
@@ -144,9 +147,12 @@ static void count_item(struct tl_daily *job, const struct task *t, const struct 
     report_failure(job, t->run.symbol.text, spec, item->status != TL_OK ? &item->err : &t->put.err);
 }
 
-static void count_task(struct tl_daily *job, const struct task *t)
+static void count_task(struct tl_daily *job, struct task *t)
 {
     job->progress.symbols_done++;
+    bool committed = t->status == TL_OK && t->put.status == TL_OK;
+    if (committed && t->shared.n > 0 && tl_shared_put(&t->shared, &t->run, job->opt.cache) != TL_OK)
+        job->progress.not_shared++;
     if (t->run.no_bar_on_day) {
         job->progress.skipped += job->opt.n_specs;
     } else if (t->status != TL_OK) {
@@ -221,6 +227,7 @@ static void on_wake(uv_async_t *handle)
     while (t) {
         struct task *next = t->next;
         count_task(job, t);
+        tl_shared_release(&t->shared);
         free(t);
         t = next;
     }

@@ -20,6 +20,7 @@ struct tl_daily_progress {
     uint64_t skipped;    /* no bar on the date, or not begun when the job was cancelled */
     uint64_t failed;
     uint64_t failed_too_few_bars, failed_no_data, failed_no_factors, failed_other; /* parts of failed */
+    uint64_t not_shared; /* symbols of which the cache did not take everything (its queue was full) */
     double seconds;
     double symbols_per_s; /* over the last few seconds */
     double eta_s;         /* negative: not known */
@@ -34,6 +35,7 @@ struct tl_daily_failure {
 
 struct tl_daily_options {
     struct tl_store *store;
+    struct tl_cache *cache; /* on the same loop, over the same store: gets what was committed; NULL: none */
     const struct tl_symbol *symbols; /* [borrow: until done] without duplicates */
     size_t n_symbols;
     const struct tl_spec *specs; /* [borrow: until done] without duplicates */

@@ -13,7 +13,7 @@
 
 const char *tl_source_name(enum tl_source s)
 {
-    static const char *const names[] = {"none", "store", "computed"};
+    static const char *const names[] = {"none", "memory", "redis", "store", "computed"};
     return names[s];
 }
 
@@ -25,18 +25,36 @@ void tl_run_key(const struct tl_run *run, const struct tl_spec *spec, struct tl_
     if (run->drop_suspended) memcpy(key->spec + n, ";suspended=drop", sizeof ";suspended=drop");
 }
 
-/* Marks the items that the store has fresh; returns how many are missing. */
+static bool is_fresh(const struct tl_series *s, struct tl_version version)
+{
+    return s->kernel_version == TL_KERNEL_VERSION && tl_version_cmp(s->version, version) == 0;
+}
+
+/* Takes what the caller found elsewhere, if it is what would be computed. */
+static bool take_offered(const struct tl_run *run, struct tl_run_item *item, struct tl_version version)
+{
+    bool taken = item->offered_from != TL_SOURCE_NONE && !run->recompute && !run->provisional &&
+                 is_fresh(&item->offered, version) && item->offered.columns == item->spec.info->n_outputs;
+    if (taken) {
+        item->series = item->offered;
+        item->source = item->offered_from;
+        tl_series_init(&item->offered);
+    }
+    return taken;
+}
+
+/* Marks the items that are fresh already; returns how many are missing. */
 static size_t check_store(struct tl_run *run, struct tl_store_reader *reader, struct tl_version version)
 {
     size_t missing = 0;
     for (size_t i = 0; i < run->count; i++) {
         struct tl_run_item *item = &run->items[i];
         struct tl_series_key key;
+        if (take_offered(run, item, version)) continue;
         tl_run_key(run, &item->spec, &key);
         enum tl_status st =
             run->recompute || run->provisional ? TL_NOT_FOUND : tl_store_series_head(reader, &key, &item->series, NULL);
-        bool fresh = st == TL_OK && item->series.kernel_version == TL_KERNEL_VERSION &&
-                     tl_version_cmp(item->series.version, version) == 0;
+        bool fresh = st == TL_OK && is_fresh(&item->series, version);
         if (fresh && run->want_rows) {
             tl_series_release(&item->series);
             tl_series_init(&item->series);
@@ -113,7 +131,7 @@ static enum tl_status lay_out_columns(struct compute *c, size_t n)
     if (!c->batch) return TL_NOMEM;
     size_t columns = 0, b = 0;
     for (size_t i = 0; i < c->run->count; i++) {
-        if (c->run->items[i].source == TL_SOURCE_STORE) continue;
+        if (c->run->items[i].source != TL_SOURCE_NONE) continue;
         c->batch[b++].spec = c->run->items[i].spec;
         columns += c->run->items[i].spec.info->n_outputs;
     }
@@ -130,7 +148,7 @@ static enum tl_status take_results(struct compute *c, const struct tl_bars *bars
     size_t b = 0;
     for (size_t i = 0; i < c->run->count; i++) {
         struct tl_run_item *item = &c->run->items[i];
-        if (item->source == TL_SOURCE_STORE) continue;
+        if (item->source != TL_SOURCE_NONE) continue;
         const struct tl_batch_item *from = &c->batch[b++];
         size_t begin = tl_spec_lookback(&from->spec);
         item->status = from->status;
@@ -256,7 +274,7 @@ enum tl_status tl_run_symbol(struct tl_run *run, struct tl_store_reader *reader,
     }
     enum tl_status st = run_symbol(run, reader, sessions, clock, err);
     for (size_t i = 0; st != TL_OK && i < run->count; i++) {
-        if (run->items[i].source == TL_SOURCE_STORE) continue;
+        if (run->items[i].source != TL_SOURCE_NONE && run->items[i].source != TL_SOURCE_COMPUTED) continue;
         run->items[i].source = TL_SOURCE_NONE;
         run->items[i].status = st;
         run->items[i].err = *err;
@@ -269,6 +287,8 @@ void tl_run_release(struct tl_run *run)
     for (size_t i = 0; i < run->count; i++) {
         tl_series_release(&run->items[i].series);
         tl_series_init(&run->items[i].series);
+        tl_series_release(&run->items[i].offered);
+        tl_series_init(&run->items[i].offered);
     }
     tl_view_release(&run->view);
     tl_view_init(&run->view);
