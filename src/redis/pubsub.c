@@ -53,6 +53,12 @@ static bool is_kind(const struct tl_reply *reply, const char *kind, size_t n)
            tl_str_eq(reply->items[0]->str, tl_str(kind));
 }
 
+static bool is_message(const struct tl_reply *reply)
+{
+    return is_kind(reply, "message", 3) && reply->items[1]->type == TL_REPLY_STRING &&
+           reply->items[2]->type == TL_REPLY_STRING;
+}
+
 static void on_reply(struct tl_link *l, const struct tl_reply *reply)
 {
     struct tl_redis_sub *s = (struct tl_redis_sub *)(void *)l;
@@ -63,7 +69,7 @@ static void on_reply(struct tl_link *l, const struct tl_reply *reply)
     } else if (s->words > 0) {
         s->words--;
         s->authenticating = false;
-    } else if (is_kind(reply, "message", 3)) {
+    } else if (is_message(reply)) {
         if (l->state == TL_LINK_UP) s->opt.on_message(l->opt.ctx, reply->items[1]->str, reply->items[2]->str);
     } else if (is_kind(reply, "subscribe", 3)) {
         if (++s->subscribed != s->opt.n_channels || l->state != TL_LINK_SHAKING) return;

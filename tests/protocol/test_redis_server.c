@@ -194,7 +194,7 @@ static void out_of_memory(void **state)
     }
     assert_int_equal(last, TL_FULL);
     DO(&c, TL_OK, "+OK", "CONFIG", "SET", "maxmemory", "1"); /* what little a small value needs is not there either */
-    eval_call(&c, 1, TL_FULL, NULL); /* the same from within a script */
+    eval_call(&c, 1, TL_FULL, NULL);                         /* the same from within a script */
     assert_int_equal(c.downs, 0);
     DO(&c, TL_OK, "+PONG", "PING");
     finish(&s, &c);
