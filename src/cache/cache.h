@@ -158,6 +158,8 @@ struct tl_mirror {
     struct tl_str argv[10];
     char key[96], numbers[3][24];
     struct tl_buf head, tail;
+    uint64_t timeout_ms;
+    struct tl_mirror *next; /* waits for a meeting */
 };
 void tl_peers_mirror(struct tl_cache *, struct tl_mirror *, uint64_t timeout_ms);
 /* Without a store: Redis gives the generation out (scope and before in, generation out). */

@@ -42,6 +42,7 @@ struct meeting {
     struct row *rows;
     struct tl_str *args;
     size_t n_rows, cap_rows, sent;
+    struct tl_mirror *mirrors; /* are sent once the meeting is over */
 };
 
 struct follow {
@@ -125,10 +126,26 @@ static void set_state(struct tl_cache *c, enum tl_redis_state state)
     tl_tier_redis_usable(c->t_redis, state == TL_REDIS_JOINED);
 }
 
+/* What waited for the meeting. On a failure the others learn it from the store. */
+static void release_mirrors(struct meeting *m, enum tl_status status)
+{
+    struct tl_mirror *mirror = m->mirrors;
+    m->mirrors = NULL;
+    while (mirror) {
+        struct tl_mirror *next = mirror->next;
+        if (status == TL_OK)
+            tl_peers_mirror(m->cache, mirror, mirror->timeout_ms);
+        else
+            mirror->cb(mirror, status);
+        mirror = next;
+    }
+}
+
 static void meeting_failed(struct meeting *m, enum tl_status status, const struct tl_err *err)
 {
     struct tl_cache *c = m->cache;
     m->under_way = false;
+    release_mirrors(m, status);
     if (status == TL_CANCELLED || c->phase == TL_CACHE_CLOSING) return;
     c->redis_why = *err;
     c->decided = true;
@@ -144,7 +161,10 @@ static void joined(struct meeting *m)
 {
     struct tl_cache *c = m->cache;
     m->under_way = false;
-    if (!tl_redis_up(c->redis) || !c->sub_up) return;
+    if (!tl_redis_up(c->redis) || !c->sub_up) {
+        release_mirrors(m, TL_IO);
+        return;
+    }
     if (m->again) {
         meet(c);
         return;
@@ -155,6 +175,7 @@ static void joined(struct meeting *m)
     set_state(c, TL_REDIS_JOINED);
     c->decided = true;
     answer_readies(c);
+    release_mirrors(m, TL_OK);
 }
 
 static void collect_row(void *ctx, struct tl_str scope, uint64_t generation)
@@ -614,6 +635,7 @@ void tl_peers_end(struct tl_cache *c)
         tl_alarm_clear(c->alarms, &c->follow_alarm);
         tl_alarm_clear(c->alarms, &c->expire_alarm);
     }
+    if (c->meeting) release_mirrors(c->meeting, TL_CANCELLED);
     (void)tl_fail(&err, TL_CANCELLED, "the cache is being closed");
     while (c->readies) answer_ready(c->readies, TL_CANCELLED, &err);
 }
@@ -650,9 +672,12 @@ static void on_mirrored(struct tl_redis_cmd *cmd, enum tl_status status, const s
         c->meeting->redis_newest = (uint64_t)newest;
         m->generation = (uint64_t)newest;
         m->cb(m, TL_CONFLICT);
-    } else { /* Redis knows less than was thought: a meeting brings it all over, this one too */
+    } else if (c->phase == TL_CACHE_CLOSING) {
+        m->cb(m, TL_CANCELLED);
+    } else { /* Redis knows less than was thought: a meeting brings it all over, then this one is announced */
+        m->next = c->meeting->mirrors;
+        c->meeting->mirrors = m;
         meet(c);
-        m->cb(m, TL_OK);
     }
 }
 
@@ -673,6 +698,7 @@ static enum tl_status send_mirror(struct tl_cache *c, struct tl_mirror *m, size_
 void tl_peers_mirror(struct tl_cache *c, struct tl_mirror *m, uint64_t timeout_ms)
 {
     m->cache = c;
+    m->timeout_ms = timeout_ms;
     if (c->redis_state != TL_REDIS_JOINED) {
         m->cb(m, c->redis_state == TL_REDIS_NONE ? TL_OK : TL_IO);
         return;

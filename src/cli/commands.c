@@ -154,7 +154,7 @@ static const struct tl_example completion_examples[] = {
 };
 
 static const struct tl_option cache_options[] = {
-    {"timeframe", 't', TL_VALUE_TEXT, "TIMEFRAME", "Third part of the key: 1d, 5m, ...", NULL, NULL, 0, 0},
+    {"timeframe", 't', TL_VALUE_TEXT, "TIMEFRAME", "Third part of the key, like 1d or 5m", NULL, NULL, 0, 0},
     {"ttl", 0, TL_VALUE_TEXT, "FRESH[/REDIS[/STORE]]", "put: how long it is fresh, and kept: 30s, 5m/1d/7d, forever", NULL,
      NULL, 0, 0},
     {"wait", 0, TL_VALUE_CHOICE, "TIER", "put: return when this tier has it (the lowest that is configured)", NULL,

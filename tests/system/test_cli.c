@@ -262,8 +262,8 @@ static void test_completion(void **state)
     static const struct {
         const char *words, *want;
     } rows[] = {
-        {"tierline ca", "calc"},
-        {"tierline --store x ca", "calc"},
+        {"tierline cal", "calc"},
+        {"tierline --store x cal", "calc"},
         {"tierline calc --indi", "--indicators"},
         {"tierline calc --adjust fo", "forward"},
         {"tierline get AAPL SMA --format c", "csv"},
