@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A real redis-server of the test's own, on a free loopback port, with its files in a temporary folder; it dies with the
- * test. Include behind "support.h". */
+/* A real redis-server of the test's own, on a free loopback port, with its files in a temporary folder; it dies with
+ * the test. Include behind "support.h". */
 #ifndef TL_TESTS_REDIS_SERVER_H
 #define TL_TESTS_REDIS_SERVER_H
 
@@ -69,7 +69,8 @@ static inline bool redis_command(struct redis_server *s, char *out, size_t cap, 
     char text[4096];
     size_t n = 0, argc = 0;
     if (s->password)
-        n += (size_t)snprintf(text, sizeof text, "*2\r\n$4\r\nAUTH\r\n$%zu\r\n%s\r\n", strlen(s->password), s->password);
+        n +=
+            (size_t)snprintf(text, sizeof text, "*2\r\n$4\r\nAUTH\r\n$%zu\r\n%s\r\n", strlen(s->password), s->password);
     while (argv[argc]) argc++;
     n += (size_t)snprintf(text + n, sizeof text - n, "*%zu\r\n", argc);
     for (size_t i = 0; i < argc; i++)
@@ -93,9 +94,9 @@ static inline bool redis_command(struct redis_server *s, char *out, size_t cap, 
 static inline void redis_spawn(struct redis_server *s)
 {
     char port[8];
-    const char *argv[REDIS_EXTRA_MAX + 24] = {"redis-server", "--port", port,    "--bind", "127.0.0.1", "--dir",
-                                              s->dir,         "--save", "",      "--appendonly", "no",  "--daemonize",
-                                              "no",           "--logfile", "log"};
+    const char *argv[REDIS_EXTRA_MAX + 24] = {"redis-server", "--port",      port,     "--bind",    "127.0.0.1",
+                                              "--dir",        s->dir,        "--save", "",          "--appendonly",
+                                              "no",           "--daemonize", "no",     "--logfile", "log"};
     size_t n = 15;
     snprintf(port, sizeof port, "%d", s->port);
     for (size_t i = 0; s->extra[i]; i++) argv[n++] = s->extra[i];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The cache for programs without an event loop (scripts, other languages by FFI): each call blocks its caller until the
- * operation has ended or its deadline has passed. The loop runs on a thread of its own; calls may come from any thread, many
- * at a time. A program that has a libuv loop uses tierline/cache.h instead: there nothing blocks. */
+ * operation has ended or its deadline has passed. The loop runs on a thread of its own; calls may come from any thread,
+ * many at a time. A program that has a libuv loop uses tierline/cache.h instead: there nothing blocks. */
 #ifndef TIERLINE_BLOCKING_H
 #define TIERLINE_BLOCKING_H
 
@@ -13,9 +13,9 @@ extern "C" {
 
 struct tl_blocking;
 
-/* Returns once every tier is in use or known not to be (at most ready_ms). *redis (may be NULL): OK, or why Redis is not
- * used; a Redis that cannot be reached is no error. Errors: those of tl_cache_open, CONFLICT (the Redis prefix belongs to
- * another store). */
+/* Returns once every tier is in use or known not to be (at most ready_ms). *redis (may be NULL): OK, or why Redis is
+ * not used; a Redis that cannot be reached is no error. Errors: those of tl_cache_open, CONFLICT (the Redis prefix
+ * belongs to another store). */
 TL_MUSTCHECK TL_API enum tl_status tl_blocking_open(const struct tl_cache_options *, uint64_t ready_ms,
                                                     struct tl_blocking **out, struct tl_err *redis, struct tl_err *err);
 /* Writes what is queued, frees. No call may be under way. NULL is fine. */

@@ -54,17 +54,17 @@ struct tl_ttl_rule {
 };
 
 struct tl_cache_options {
-    const char *store_url;  /* "sqlite:///path", a path; NULL or "none": no store */
-    const char *redis_url;  /* redis://[user:password@]host[:port][/db]; NULL or "none": no Redis */
-    const char *prefix;     /* before every key and channel; NULL: "tierline:" */
-    size_t memory_bytes;    /* 0: 256 MiB */
-    size_t queue_bytes;     /* writes that wait for Redis and the store; 0: 64 MiB */
-    uint32_t redis_timeout_ms; /* of one exchange with Redis; 0: 500 */
-    uint32_t store_timeout_ms; /* of one read of the store; 0: 5000 */
-    uint32_t drain_ms;         /* how long close goes on writing what is queued; 0: 5000 */
-    unsigned store_threads;    /* that read the store; 0: 2 */
-    bool read_only;            /* never writes to the store */
-    int log_level;             /* 0 debug 1 info 2 warnings 3 errors, negative: no log. On standard error */
+    const char *store_url;           /* "sqlite:///path", a path; NULL or "none": no store */
+    const char *redis_url;           /* redis://[user:password@]host[:port][/db]; NULL or "none": no Redis */
+    const char *prefix;              /* before every key and channel; NULL: "tierline:" */
+    size_t memory_bytes;             /* 0: 256 MiB */
+    size_t queue_bytes;              /* writes that wait for Redis and the store; 0: 64 MiB */
+    uint32_t redis_timeout_ms;       /* of one exchange with Redis; 0: 500 */
+    uint32_t store_timeout_ms;       /* of one read of the store; 0: 5000 */
+    uint32_t drain_ms;               /* how long close goes on writing what is queued; 0: 5000 */
+    unsigned store_threads;          /* that read the store; 0: 2 */
+    bool read_only;                  /* never writes to the store */
+    int log_level;                   /* 0 debug 1 info 2 warnings 3 errors, negative: no log. On standard error */
     const struct tl_ttl_rule *rules; /* [borrow: until open returns] */
     size_t n_rules;
 };
@@ -90,8 +90,8 @@ struct tl_load; /* a value being made by the caller's source */
 /* Asked to make the value of key, at most once at a time for a key in this process. Loop thread; must lead to exactly
  * one tl_load_end, now or later. */
 typedef void tl_load_fn(void *ctx, const struct tl_key *key, struct tl_load *);
-/* OK: the value is put into every tier (ttl may be NULL) and handed to all who wait. Another status: all who wait get it,
- * and it is remembered for a short time by its kind. Bytes are copied. */
+/* OK: the value is put into every tier (ttl may be NULL) and handed to all who wait. Another status: all who wait get
+ * it, and it is remembered for a short time by its kind. Bytes are copied. */
 TL_API void tl_load_end(struct tl_load *, enum tl_status, const void *bytes, size_t n, const struct tl_ttl *ttl,
                         const char *why);
 
@@ -121,12 +121,13 @@ struct tl_get {
     void *state;
 };
 typedef void tl_get_cb(struct tl_get *op, enum tl_status status);
-/* Looks `key` up, nearest tier first. op [pinned] until cb. deadline_ms: from now; then TIMEOUT, while the work goes on.
- * A value between its soft and hard expiry is handed out as STALE and renewed behind (where there is a source).
+/* Looks `key` up, nearest tier first. op [pinned] until cb. deadline_ms: from now; then TIMEOUT, while the work goes
+ * on. A value between its soft and hard expiry is handed out as STALE and renewed behind (where there is a source).
  * status: that of the item. INVALID (the key), NOMEM, CANCELLED (closing). */
 TL_MUSTCHECK TL_API enum tl_status tl_cache_get(struct tl_cache *, struct tl_get *op, const struct tl_key *key,
                                                 uint64_t deadline_ms, tl_get_cb *cb, struct tl_err *err);
-/* The same for many keys: one exchange a tier. items [pinned] until cb. status: OK, or SOME_FAILED when an item is not. */
+/* The same for many keys: one exchange a tier. items [pinned] until cb. status: OK, or SOME_FAILED when an item is not.
+ */
 TL_MUSTCHECK TL_API enum tl_status tl_cache_get_many(struct tl_cache *, struct tl_get *op, struct tl_get_item *items,
                                                      size_t n, uint64_t deadline_ms, tl_get_cb *cb, struct tl_err *err);
 /* cb comes with CANCELLED; what other readers wait for goes on. No-op once cb has run. */
@@ -140,13 +141,13 @@ struct tl_put_item {
     struct tl_key key; /* in [borrow: until the call returns] */
     const void *bytes; /* in [borrow: until the call returns] at most 8 MiB */
     size_t n;
-    struct tl_ttl ttl; /* in */
+    struct tl_ttl ttl;     /* in */
     enum tl_status status; /* out: OK, FULL (queue), TOO_LARGE, INVALID, IO, TIMEOUT */
 };
 struct tl_put {
     /* in; zero-initialise */
-    enum tl_tier_id wait; /* NONE, MEMORY: acknowledged when it is in memory and queued; REDIS, STORE: when that tier has
-                           * it (UNSUPPORTED where it is not configured) */
+    enum tl_tier_id wait; /* NONE, MEMORY: acknowledged when it is in memory and queued; REDIS, STORE: when that tier
+                           * has it (UNSUPPORTED where it is not configured) */
     void *user;
     /* out */
     struct tl_put_item *items;
@@ -165,7 +166,13 @@ TL_MUSTCHECK TL_API enum tl_status tl_cache_put_many(struct tl_cache *, struct t
 
 /* ---- invalidation ---- */
 
-enum tl_scope { TL_SCOPE_KEY, TL_SCOPE_SYMBOL, TL_SCOPE_TYPE, TL_SCOPE_GROUP /* symbol, type and timeframe */, TL_SCOPE_ALL };
+enum tl_scope {
+    TL_SCOPE_KEY,
+    TL_SCOPE_SYMBOL,
+    TL_SCOPE_TYPE,
+    TL_SCOPE_GROUP /* symbol, type and timeframe */,
+    TL_SCOPE_ALL
+};
 struct tl_invalidate {
     void *user;
     struct tl_err err; /* out, when the status is not OK */
@@ -184,8 +191,8 @@ TL_MUSTCHECK TL_API enum tl_status tl_cache_invalidate(struct tl_cache *, struct
 enum { TL_LATENCY_BUCKETS = 64 };
 struct tl_tier_stats {
     uint64_t hits, misses, errors, poisoned; /* of reads; a poisoned entry is also a miss */
-    uint64_t latency[TL_LATENCY_BUCKETS];    /* reads by time: bucket i holds times below 2^(i/2 + 6) ns and not below the
-                                              * bucket before */
+    uint64_t latency[TL_LATENCY_BUCKETS]; /* reads by time: bucket i holds times below 2^(i/2 + 6) ns and not below the
+                                           * bucket before */
     /* write-behind (memory: all zero but written) */
     uint64_t written, coalesced, retried, skipped, refused, lost;
     bool configured, up;

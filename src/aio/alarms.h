@@ -30,7 +30,8 @@ TL_MUSTCHECK enum tl_status tl_alarms_start(uv_loop_t *, const struct tl_clock *
 /* Nothing may be set any more; cb runs from the loop when the memory is gone. */
 void tl_alarms_close(struct tl_alarms *, void (*cb)(void *ctx), void *ctx);
 
-/* NOMEM: not set. Setting one that is set moves it (which cannot fail). ring comes from the loop, never before due_ns. */
+/* NOMEM: not set. Setting one that is set moves it (which cannot fail). ring comes from the loop, never before due_ns.
+ */
 TL_MUSTCHECK enum tl_status tl_alarm_set(struct tl_alarms *, struct tl_alarm *, uint64_t due_ns);
 void tl_alarm_clear(struct tl_alarms *, struct tl_alarm *);
 /* No-op when it is queued already. */

@@ -126,9 +126,8 @@ static bool parse_market(const json_t *data, struct tl_announcement *out)
     const char *symbol = text_of(data, "symbol"), *freq = text_of(data, "freq"), *adjust = text_of(data, "adjust");
     if (!symbol || !freq || !adjust || strlen(symbol) >= TL_SYMBOL_MAX) return false;
     memcpy(out->symbol.text, symbol, strlen(symbol) + 1);
-    out->version = (struct tl_version){.revision = int_of(data, "revision"),
-                                       .bars = int_of(data, "bars"),
-                                       .last_ts = int_of(data, "last_ts")};
+    out->version = (struct tl_version){
+        .revision = int_of(data, "revision"), .bars = int_of(data, "bars"), .last_ts = int_of(data, "last_ts")};
     return tl_freq_parse(tl_str(freq), &out->freq) && tl_adjust_parse(tl_str(adjust), &out->adjust);
 }
 
@@ -146,9 +145,8 @@ static bool parse_data(const json_t *data, const char *type, struct tl_announcem
     if (out->type == TL_ANNOUNCE_PUT) {
         const char *instance = text_of(data, "instance");
         if (!instance) return false;
-        out->stamp = (struct tl_stamp){.ms = int_of(data, "ms"),
-                                       .instance = strtoull(instance, NULL, 16),
-                                       .seq = (uint32_t)int_of(data, "seq")};
+        out->stamp = (struct tl_stamp){
+            .ms = int_of(data, "ms"), .instance = strtoull(instance, NULL, 16), .seq = (uint32_t)int_of(data, "seq")};
         return true;
     }
     int64_t generation = int_of(data, "generation"), before = int_of(data, "before");

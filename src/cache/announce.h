@@ -16,7 +16,7 @@
 enum tl_announcement_type { TL_ANNOUNCE_OTHER, TL_ANNOUNCE_PUT, TL_ANNOUNCE_INVALIDATE, TL_ANNOUNCE_MARKET };
 struct tl_announcement {
     enum tl_announcement_type type;
-    uint64_t source; /* the instance that sent it */
+    uint64_t source;          /* the instance that sent it */
     char key[TL_KEY_MAX + 1]; /* PUT: its key; INVALIDATE: its scope */
     struct tl_stamp stamp;
     uint64_t generation, before;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The write-behind queue: one slot a key, with the entry on its way (`now`) and at most one that came meanwhile (`later`).
+/* The write-behind queue: one slot a key, with the entry on its way (`now`) and at most one that came meanwhile
+ * (`later`).
  *
  *   slot: ready[REDIS] --> with Redis --ok, or given up--> ready[STORE] --> with the store --ok--> later, or gone
  *             ^                 |  ^--- retry, after a backoff              |  ^--- retry
@@ -7,8 +8,8 @@
  *
  * A slot is in one ready list, or in one batch under way, or has its alarm set. An entry that waits in ready[REDIS] is
  * replaced by a newer one; once it has been sent to Redis it goes on to the store, and the newer one waits behind it.
- * Redis gets a few tries when there is a store behind it (then the entry counts as skipped, and everything in Redis as out
- * of date), and as many as it takes when there is none. */
+ * Redis gets a few tries when there is a store behind it (then the entry counts as skipped, and everything in Redis as
+ * out of date), and as many as it takes when there is none. */
 #include "cache/behind.h"
 
 #include "base/err.h"
@@ -16,7 +17,15 @@
 #include "base/rng.h"
 #include "base/util.h"
 
-enum { BATCH = 128, BATCH_BYTES = 4 << 20, UNDER_WAY = 4, REDIS_TRIES = 3, RETRY_MS = 50, RETRY_MAX_MS = 5000, OVERHEAD = 256 };
+enum {
+    BATCH = 128,
+    BATCH_BYTES = 4 << 20,
+    UNDER_WAY = 4,
+    REDIS_TRIES = 3,
+    RETRY_MS = 50,
+    RETRY_MAX_MS = 5000,
+    OVERHEAD = 256
+};
 
 struct tl_behind_waits {
     struct tl_behind_wait *head;
@@ -288,7 +297,7 @@ static bool needs_new_stamp(struct slot *s, const struct tl_tier_item *item, uin
     if (!s->now.w.put || item->status != TL_OK || item->superseded || newest <= stamped) return false;
     if (s->b->opt.valid && !s->b->opt.valid(s->b->opt.ctx, e)) return false;
     while (stamped < newest && !atomic_compare_exchange_weak_explicit(&e->generation, &stamped, newest,
-                                                                       memory_order_relaxed, memory_order_relaxed))
+                                                                      memory_order_relaxed, memory_order_relaxed))
         continue;
     return true;
 }
@@ -337,22 +346,23 @@ static bool send_batch(struct tl_behind *b, enum stage stage)
         struct tl_entry *e = s->now.w.entry;
         take_ready(s);
         batch->slots[n] = s;
-        batch->items[n++] = (struct tl_tier_item){
-            .key = tl_entry_key(e),
-            .entry = e,
-            .expires_ms = stage == STAGE_REDIS ? s->now.w.redis_expires_ms : s->now.w.store_expires_ms};
+        batch->items[n++] = (struct tl_tier_item){.key = tl_entry_key(e),
+                                                  .entry = e,
+                                                  .expires_ms = stage == STAGE_REDIS ? s->now.w.redis_expires_ms
+                                                                                     : s->now.w.store_expires_ms};
         bytes += e->n;
         distrust = distrust || s->distrust;
     }
     batch->b = b;
     batch->stage = stage;
-    batch->op = (struct tl_tier_op){.verb = TL_TIER_PUT,
-                                    .items = batch->items,
-                                    .n = n,
-                                    .timeout_ms = stage == STAGE_REDIS ? b->opt.redis_timeout_ms : b->opt.store_timeout_ms,
-                                    .raise = stage == STAGE_STORE && distrust ? "r" : NULL,
-                                    .cb = on_batch,
-                                    .user = batch};
+    batch->op =
+        (struct tl_tier_op){.verb = TL_TIER_PUT,
+                            .items = batch->items,
+                            .n = n,
+                            .timeout_ms = stage == STAGE_REDIS ? b->opt.redis_timeout_ms : b->opt.store_timeout_ms,
+                            .raise = stage == STAGE_STORE && distrust ? "r" : NULL,
+                            .cb = on_batch,
+                            .user = batch};
     b->under_way[stage]++;
     if (tl_tier_submit(stage == STAGE_REDIS ? b->opt.redis : b->opt.store, &batch->op)) on_batch(&batch->op);
     return true;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The write-behind queue: entries on their way to Redis and, after it, to the store. Redis first, so that what the store
- * says it has, Redis has too, or is known to be out of date (the scope "r" is raised in the same transaction): a process
- * that dies in between leaves nothing old behind that anyone would believe.
- * Bounded in bytes, in order per key, a newer entry replaces one that still waits. Loop thread. */
+/* The write-behind queue: entries on their way to Redis and, after it, to the store. Redis first, so that what the
+ * store says it has, Redis has too, or is known to be out of date (the scope "r" is raised in the same transaction): a
+ * process that dies in between leaves nothing old behind that anyone would believe. Bounded in bytes, in order per key,
+ * a newer entry replaces one that still waits. Loop thread. */
 #ifndef TL_CACHE_BEHIND_H
 #define TL_CACHE_BEHIND_H
 
@@ -20,8 +20,8 @@ struct tl_behind_options {
     size_t cap_bytes;
     uint64_t redis_timeout_ms, store_timeout_ms;
     uint64_t seed;
-    /* Is an entry that was put still valid? The newest generation that Redis named is above the entry's and was not known
-     * here when it was put. */
+    /* Is an entry that was put still valid? The newest generation that Redis named is above the entry's and was not
+     * known here when it was put. */
     bool (*valid)(void *ctx, struct tl_entry *);
     /* The scope "r" was raised to this generation. */
     void (*raised)(void *ctx, uint64_t generation);
@@ -37,10 +37,11 @@ struct tl_behind_wait {
 };
 
 struct tl_behind_write {
-    struct tl_entry *entry; /* [borrow: the queue takes a reference] */
+    struct tl_entry *entry;                     /* [borrow: the queue takes a reference] */
     int64_t redis_expires_ms, store_expires_ms; /* wall clock, INT64_MAX: never */
     bool to_redis, to_store;
-    bool put; /* put by a caller just now, not read from somewhere: an invalidation it could not know of does not hit it */
+    bool put; /* put by a caller just now, not read from somewhere: an invalidation it could not know of does not hit it
+               */
 };
 
 /* What became of the entries that one tier was to get: accepted == written + coalesced + skipped + lost + queued. */
@@ -52,7 +53,8 @@ TL_MUSTCHECK enum tl_status tl_behind_new(const struct tl_behind_options *, stru
 /* Every op has ended and nothing is queued (tl_behind_drain). */
 void tl_behind_free(struct tl_behind *);
 /* wait may be NULL. FULL: over the bound; NOMEM. Then nothing happened. */
-TL_MUSTCHECK enum tl_status tl_behind_put(struct tl_behind *, const struct tl_behind_write *, struct tl_behind_wait *wait);
+TL_MUSTCHECK enum tl_status tl_behind_put(struct tl_behind *, const struct tl_behind_write *,
+                                          struct tl_behind_wait *wait);
 void tl_behind_forget(struct tl_behind_wait *);
 /* The entry of key that waits or is being written; NULL. [ref] */
 struct tl_entry *tl_behind_get(struct tl_behind *, struct tl_str key);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The circuit breaker's moves. Holds no clock, no lock, no jitter: its owner is one thread, and it has one try at a time. */
+/* The circuit breaker's moves. Holds no clock, no lock, no jitter: its owner is one thread, and it has one try at a
+ * time. */
 #include "cache/breaker.h"
 
 #include "base/util.h"

@@ -66,7 +66,8 @@ struct tl_ttl tl_cache_ttl(const struct tl_cache *c, struct tl_str data_type, co
     for (int pass = 0; pass < 2; pass++) { /* the type's own rule, then the one for all */
         for (size_t i = 0; i < c->n_rules; i++) {
             const struct tl_ttl_rule *r = &c->rules[i];
-            if (pass == 0 ? !r->data_type || !tl_str_eq(tl_str(r->data_type), data_type) : r->data_type != NULL) continue;
+            if (pass == 0 ? !r->data_type || !tl_str_eq(tl_str(r->data_type), data_type) : r->data_type != NULL)
+                continue;
             if (!ttl.fresh_ms) ttl.fresh_ms = r->ttl.fresh_ms;
             if (!ttl.redis_ms) ttl.redis_ms = r->ttl.redis_ms;
             if (!ttl.store_ms) ttl.store_ms = r->ttl.store_ms;
@@ -168,7 +169,7 @@ void tl_cache_stats(struct tl_cache *c, struct tl_cache_stats *out)
     if (!out->redis.up)
         snprintf(out->redis.why, sizeof out->redis.why, "%.150s",
                  c->redis_state == TL_REDIS_REFUSED || !tl_redis_why(c->redis)[0] ? c->redis_why.text
-                                                                                 : tl_redis_why(c->redis));
+                                                                                  : tl_redis_why(c->redis));
 }
 
 /* ---- opening ---- */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The inside of the cache. Everything belongs to the loop thread but for memory and generations, which any thread may
- * read. Owners: cache.c opens, closes and knows the clock and the policy; get.c the flights; put.c the puts; invalidate.c
- * the invalidations; peers.c what joins this process to the others: Redis' state, announcements, following the store. */
+ * read. Owners: cache.c opens, closes and knows the clock and the policy; get.c the flights; put.c the puts;
+ * invalidate.c the invalidations; peers.c what joins this process to the others: Redis' state, announcements, following
+ * the store. */
 #ifndef TL_CACHE_CACHE_H
 #define TL_CACHE_CACHE_H
 
@@ -13,7 +14,13 @@
 #include "cache/tiers.h"
 #include <tierline/cache.h>
 
-enum { TL_FLIGHT_KEYS_MAX = 100000, TL_NOT_FOUND_MS = 1000, TL_FAILURE_MS = 500, TL_FOLLOW_MS = 100, TL_EXPIRE_MS = 100 };
+enum {
+    TL_FLIGHT_KEYS_MAX = 100000,
+    TL_NOT_FOUND_MS = 1000,
+    TL_FAILURE_MS = 500,
+    TL_FOLLOW_MS = 100,
+    TL_EXPIRE_MS = 100
+};
 
 enum tl_redis_state {
     TL_REDIS_NONE,    /* not configured */
@@ -75,7 +82,7 @@ struct tl_cache {
 
     struct tl_cache_stats stats;
     enum { TL_CACHE_OPEN, TL_CACHE_DRAINING, TL_CACHE_CLOSING } phase;
-    size_t tellings;        /* versions on their way to Redis: draining waits for them */
+    size_t tellings; /* versions on their way to Redis: draining waits for them */
     bool drained;
     size_t loads_under_way; /* sources that have yet to call tl_load_end: close waits for them */
     unsigned open_parts;    /* of closing */
@@ -125,7 +132,8 @@ void tl_invalidates_end(struct tl_cache *);
 
 /* ---- versions.c ---- */
 /* Raises what Redis knows of the bars' version, and announces it. */
-void tl_cache_tell_version(struct tl_cache *, const struct tl_symbol *, enum tl_freq, enum tl_adjust, struct tl_version);
+void tl_cache_tell_version(struct tl_cache *, const struct tl_symbol *, enum tl_freq, enum tl_adjust,
+                           struct tl_version);
 /* [pinned] until cb. */
 struct tl_version_op {
     void (*cb)(struct tl_version_op *, enum tl_status); /* OK, NOT_FOUND, ... */
@@ -146,8 +154,8 @@ void tl_peers_free(struct tl_cache *);
 void tl_peers_end(struct tl_cache *); /* no more following, meeting or answering ready */
 /* Is what memory holds known to be what others would read? */
 bool tl_peers_trusts_memory(const struct tl_cache *);
-/* Gives a raised scope to Redis and the others. cb once, perhaps before it returns: OK, or why the others will learn it from
- * the store alone. CONFLICT: the number was too low for Redis, *generation is what it must exceed. */
+/* Gives a raised scope to Redis and the others. cb once, perhaps before it returns: OK, or why the others will learn it
+ * from the store alone. CONFLICT: the number was too low for Redis, *generation is what it must exceed. */
 struct tl_mirror {
     char scope[TL_SCOPE_MAX + 1];
     uint64_t before, generation;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The map of scopes under a read-write lock, and its newest number as an atomic in front of it: as long as nothing was
- * invalidated since an entry was last looked at, the lock is not taken. An entry's generation only rises, and only after
- * it was found valid under the lock. */
+ * invalidated since an entry was last looked at, the lock is not taken. An entry's generation only rises, and only
+ * after it was found valid under the lock. */
 #include "cache/generations.h"
 
 #include "base/map.h"
@@ -107,7 +107,6 @@ bool tl_generations_valid(struct tl_generations *g, struct tl_entry *e, bool fro
         continue;
     return valid;
 }
-
 
 void tl_generations_each(struct tl_generations *g, uint64_t since,
                          void (*cb)(void *ctx, struct tl_str scope, uint64_t generation), void *ctx)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What was invalidated, and when: the newest generation of every scope. A value carries the newest generation that was
- * known before its source was read; it is valid while no scope that covers its key has a higher one. Any thread may ask,
- * the loop thread raises. */
+ * known before its source was read; it is valid while no scope that covers its key has a higher one. Any thread may
+ * ask, the loop thread raises. */
 #ifndef TL_CACHE_GENERATIONS_H
 #define TL_CACHE_GENERATIONS_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading through the tiers. What memory does not have fresh becomes a flight, at most one a key; whoever asks meanwhile
- * joins it. Flights that start together go down the tiers together, as one op a tier.
+/* Reading through the tiers. What memory does not have fresh becomes a flight, at most one a key; whoever asks
+ * meanwhile joins it. Flights that start together go down the tiers together, as one op a tier.
  *
  *   flight: REDIS --not there--> STORE --not there--> LOAD --tl_load_end--> landed
  *              '------ found, fresh -----'-------------------------------------^
@@ -20,9 +20,9 @@ struct flight;
 
 struct waiter {
     struct tl_get_state *state;
-    struct flight *flight; /* NULL: not waiting */
+    struct flight *flight;      /* NULL: not waiting */
     struct waiter *prev, *next; /* in the flight */
-    struct tl_entry *stale; /* [own] what may be handed out at the soft deadline */
+    struct tl_entry *stale;     /* [own] what may be handed out at the soft deadline */
     enum tl_tier_id stale_from;
 };
 
@@ -47,13 +47,13 @@ struct flight {
     struct tl_cache_key key;
     struct waiter *waiters;
     struct tl_version min;
-    int64_t max_age_ms; /* the strictest of those who wait; 0: any */
+    int64_t max_age_ms;       /* the strictest of those who wait; 0: any */
     bool has_min, only_store; /* only_store: memory and Redis were not good enough */
     bool tainted;             /* another value was put meanwhile: an older one than it is not kept */
     struct tl_stamp taint;
-    bool shared;              /* in cache->flights */
-    bool trouble;             /* a tier could not be asked */
-    struct tl_entry *stale;   /* [own] the best that was found */
+    bool shared;            /* in cache->flights */
+    bool trouble;           /* a tier could not be asked */
+    struct tl_entry *stale; /* [own] the best that was found */
     enum tl_tier_id stale_from;
     tl_load_fn *load_fn;
     void *load_ctx;
@@ -611,7 +611,8 @@ enum tl_status tl_cache_get_keys(struct tl_cache *c, struct tl_get *op, const st
 {
     TL_ASSERT(n > 0 && deadline_ms > 0);
     if (c->phase != TL_CACHE_OPEN) return tl_fail(err, TL_CANCELLED, "the cache is being closed");
-    if (n > TL_FLIGHT_KEYS_MAX) return tl_fail(err, TL_TOO_LARGE, "%zu keys at once: at most %d", n, TL_FLIGHT_KEYS_MAX);
+    if (n > TL_FLIGHT_KEYS_MAX)
+        return tl_fail(err, TL_TOO_LARGE, "%zu keys at once: at most %d", n, TL_FLIGHT_KEYS_MAX);
     TL_AUTOFREE struct tl_tier_item *found = tl_calloc(n, sizeof *found);
     TL_AUTOFREE struct flight **starting = tl_calloc(n, sizeof(struct flight *));
     struct tl_get_state *st = found && starting ? state_new(c, op, items, n, deadline_ms, cb) : NULL;
@@ -624,7 +625,8 @@ enum tl_status tl_cache_get_many(struct tl_cache *c, struct tl_get *op, struct t
                                  uint64_t deadline_ms, tl_get_cb *cb, struct tl_err *err)
 {
     if (n == 0) return tl_fail(err, TL_INVALID, "no keys to read");
-    if (n > TL_FLIGHT_KEYS_MAX) return tl_fail(err, TL_TOO_LARGE, "%zu keys at once: at most %d", n, TL_FLIGHT_KEYS_MAX);
+    if (n > TL_FLIGHT_KEYS_MAX)
+        return tl_fail(err, TL_TOO_LARGE, "%zu keys at once: at most %d", n, TL_FLIGHT_KEYS_MAX);
     TL_AUTOFREE struct tl_cache_key *keys = tl_calloc(n, sizeof *keys);
     if (!keys) return tl_fail(err, TL_NOMEM, "no memory for reading %zu keys", n);
     for (size_t i = 0; i < n; i++) {
@@ -669,8 +671,8 @@ struct tl_value *tl_cache_peek(struct tl_cache *c, const struct tl_key *key)
     if (tl_cache_key_general(key, &k, NULL) != TL_OK) return NULL;
     struct tl_entry *e = tl_memory_get(c->memory, tl_cache_key_str(&k));
     if (!e) return NULL;
-    bool fresh = !e->failure && tl_generations_valid(c->generations, e, false) &&
-                 tl_cache_now_ms(c) < tl_entry_soft_ms(e);
+    bool fresh =
+        !e->failure && tl_generations_valid(c->generations, e, false) && tl_cache_now_ms(c) < tl_entry_soft_ms(e);
     if (fresh) return (struct tl_value *)(void *)e;
     tl_entry_unref(e);
     return NULL;

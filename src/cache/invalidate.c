@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Invalidation: one number is raised, whatever the number of values. The store gives it out (its transaction decides who
- * is first), Redis mirrors it and tells the others; without a store Redis gives it out; with neither, this process is alone
- * and counts for itself.
+/* Invalidation: one number is raised, whatever the number of values. The store gives it out (its transaction decides
+ * who is first), Redis mirrors it and tells the others; without a store Redis gives it out; with neither, this process
+ * is alone and counts for itself.
  *
  *   begun --store--> raised --mirror--> told        (mirror says "too low": raised again above that)
  *      '--no store: Redis--> allocated -----^
@@ -125,14 +125,15 @@ static void raise_in_store(struct tl_invalidate_state *st)
     struct tl_cache *c = st->cache;
     bool one_key = st->mirror.scope[0] == 'k';
     st->item = (struct tl_tier_item){.key = one_key ? tl_str(st->mirror.scope + 2) : TL_STR("-")};
-    st->raise = (struct tl_tier_op){.verb = TL_TIER_DEL,
-                                    .items = &st->item,
-                                    .n = 1,
-                                    .timeout_ms = TL_MIN(st->timeout_ms, (uint64_t)c->store_timeout_ms),
-                                    .raise = st->mirror.scope,
-                                    .generation = TL_MAX(tl_generations_newest(c->generations), st->mirror.generation) + 1,
-                                    .cb = on_raised,
-                                    .user = st};
+    st->raise =
+        (struct tl_tier_op){.verb = TL_TIER_DEL,
+                            .items = &st->item,
+                            .n = 1,
+                            .timeout_ms = TL_MIN(st->timeout_ms, (uint64_t)c->store_timeout_ms),
+                            .raise = st->mirror.scope,
+                            .generation = TL_MAX(tl_generations_newest(c->generations), st->mirror.generation) + 1,
+                            .cb = on_raised,
+                            .user = st};
     if (tl_tier_submit(c->t_store, &st->raise)) on_raised(&st->raise);
 }
 

@@ -71,10 +71,10 @@ enum tl_status tl_cache_key_general(const struct tl_key *key, struct tl_cache_ke
     if (st != TL_OK) return st;
     struct tl_symbol symbol;
     out->n = 0;
-    bool fits = put_text(out, "cache:{") && put_optional(out, canonical(key->symbol, &symbol)) &&
-                put_text(out, "}:") && put_optional(out, key->data_type) && put_text(out, ":") &&
-                put_optional(out, key->timeframe);
-    return fits ? TL_OK : tl_fail(err, TL_INVALID, "key %s: longer than %d bytes when encoded", key->data_type, TL_KEY_MAX);
+    bool fits = put_text(out, "cache:{") && put_optional(out, canonical(key->symbol, &symbol)) && put_text(out, "}:") &&
+                put_optional(out, key->data_type) && put_text(out, ":") && put_optional(out, key->timeframe);
+    return fits ? TL_OK
+                : tl_fail(err, TL_INVALID, "key %s: longer than %d bytes when encoded", key->data_type, TL_KEY_MAX);
 }
 
 static void series_key(const struct tl_series_key *key, const char *spec, struct tl_cache_key *out)
@@ -132,7 +132,8 @@ size_t tl_cache_key_decode(struct tl_str part, char *out, size_t cap)
     size_t n = 0;
     if (tl_str_eq(part, TL_STR("-"))) part.n = 0;
     for (size_t i = 0; i < part.n && n + 1 < cap; i++) {
-        bool escape = part.p[i] == '%' && i + 2 < part.n && hex_digit(part.p[i + 1]) >= 0 && hex_digit(part.p[i + 2]) >= 0;
+        bool escape =
+            part.p[i] == '%' && i + 2 < part.n && hex_digit(part.p[i + 1]) >= 0 && hex_digit(part.p[i + 2]) >= 0;
         out[n++] = escape ? (char)(hex_digit(part.p[i + 1]) * 16 + hex_digit(part.p[i + 2])) : part.p[i];
         if (escape) i += 2;
     }
@@ -166,13 +167,21 @@ enum tl_status tl_cache_scope(enum tl_scope scope, const struct tl_key *key, cha
     TL_ASSERT(split);
     size_t cap = TL_SCOPE_MAX + 1;
     switch (scope) {
-    case TL_SCOPE_KEY: snprintf(out, cap, "k:%s", k.text); break;
-    case TL_SCOPE_SYMBOL: snprintf(out, cap, "s:%.*s", TL_STR_ARG(p.symbol)); break;
-    case TL_SCOPE_TYPE: snprintf(out, cap, "t:%.*s", TL_STR_ARG(p.data_type)); break;
+    case TL_SCOPE_KEY:
+        snprintf(out, cap, "k:%s", k.text);
+        break;
+    case TL_SCOPE_SYMBOL:
+        snprintf(out, cap, "s:%.*s", TL_STR_ARG(p.symbol));
+        break;
+    case TL_SCOPE_TYPE:
+        snprintf(out, cap, "t:%.*s", TL_STR_ARG(p.data_type));
+        break;
     case TL_SCOPE_GROUP:
         snprintf(out, cap, "g:%.*s:%.*s:%.*s", TL_STR_ARG(p.data_type), TL_STR_ARG(p.symbol), TL_STR_ARG(p.timeframe));
         break;
-    case TL_SCOPE_ALL: snprintf(out, cap, "a"); break;
+    case TL_SCOPE_ALL:
+        snprintf(out, cap, "a");
+        break;
     }
     return TL_OK;
 }
@@ -184,15 +193,19 @@ bool tl_cache_scope_covers(struct tl_str scope, struct tl_str key)
     if (scope.n < 3 || !tl_cache_key_split(key, &p)) return false;
     struct tl_str rest = {scope.p + 2, scope.n - 2};
     switch (scope.p[0]) {
-    case 'k': return tl_str_eq(rest, key);
-    case 's': return tl_str_eq(rest, p.symbol);
-    case 't': return tl_str_eq(rest, p.data_type);
+    case 'k':
+        return tl_str_eq(rest, key);
+    case 's':
+        return tl_str_eq(rest, p.symbol);
+    case 't':
+        return tl_str_eq(rest, p.data_type);
     case 'g': {
         struct tl_str type, symbol, timeframe;
         return tl_str_split(&rest, ':', &type) && tl_str_split(&rest, ':', &symbol) &&
                tl_str_split(&rest, ':', &timeframe) && tl_str_eq(type, p.data_type) && tl_str_eq(symbol, p.symbol) &&
                tl_str_eq(timeframe, p.timeframe);
     }
-    default: return false;
+    default:
+        return false;
     }
 }

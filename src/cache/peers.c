@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What joins this process to the others. Redis is used only after a meeting: the owner of the prefix was checked, and each
- * side has the other's generations. From then on announcements keep them equal; one that was missed (its `before` is not
- * known here), or a lost connection, leads to another meeting. The store is followed beside it, so that without Redis the
- * others are heard within TL_FOLLOW_MS.
+/* What joins this process to the others. Redis is used only after a meeting: the owner of the prefix was checked, and
+ * each side has the other's generations. From then on announcements keep them equal; one that was missed (its `before`
+ * is not known here), or a lost connection, leads to another meeting. The store is followed beside it, so that without
+ * Redis the others are heard within TL_FOLLOW_MS.
  *
  *   AWAY --both connections up--> MEETING --HELLO, HGETALL, MIRROR--> JOINED
  *     ^------------------ lost, failed --------------------------------'      HELLO says "another store": REFUSED
@@ -98,7 +98,8 @@ enum tl_status tl_cache_ready(struct tl_cache *c, uint64_t deadline_ms,
 {
     struct tl_ready *r = c->phase == TL_CACHE_OPEN ? tl_calloc(1, sizeof *r) : NULL;
     if (!r) return c->phase == TL_CACHE_OPEN ? TL_NOMEM : TL_CANCELLED;
-    *r = (struct tl_ready){.cache = c, .deadline.ring = on_ready_deadline, .soon.call = on_ready_soon, .cb = cb, .ctx = ctx};
+    *r = (struct tl_ready){
+        .cache = c, .deadline.ring = on_ready_deadline, .soon.call = on_ready_soon, .cb = cb, .ctx = ctx};
     if (tl_alarm_set(c->alarms, &r->deadline, tl_cache_now_ns(c) + deadline_ms * 1000000) != TL_OK) {
         free(r);
         return TL_NOMEM;
@@ -216,7 +217,7 @@ static void push_rows(struct meeting *m)
     struct tl_err err;
     snprintf(m->numbers[0], sizeof m->numbers[0], "%" PRIu64, m->redis_newest);
     snprintf(m->numbers[1], sizeof m->numbers[1], "%" PRIu64, newest);
-    struct tl_str head[] = {TL_STR("1"),           tl_str(m->gen_key),         tl_str(m->numbers[0]),
+    struct tl_str head[] = {TL_STR("1"),           tl_str(m->gen_key),     tl_str(m->numbers[0]),
                             tl_str(m->numbers[1]), tl_str(c->channels[0]), TL_STR("")};
     memcpy(m->args, head, sizeof head);
     at = TL_COUNT(head);
@@ -309,10 +310,11 @@ static bool is_wrong_store(struct meeting *m, struct tl_str owner)
     if (!c->store || owner.n == 0) return false;
     size_t id = strlen(tl_store_id(c->store));
     if (owner.n >= id && memcmp(owner.p, tl_store_id(c->store), id) == 0) return false;
-    (void)tl_fail(&c->redis_why, TL_CONFLICT,
-                  "the Redis prefix %s belongs to the store %.*s, this process has %s: use another prefix, that store, or "
-                  "(after a restore) tierline doctor --adopt-store",
-                  c->prefix, (int)TL_MIN(owner.n, (size_t)80), owner.p, m->me);
+    (void)tl_fail(
+        &c->redis_why, TL_CONFLICT,
+        "the Redis prefix %s belongs to the store %.*s, this process has %s: use another prefix, that store, or "
+        "(after a restore) tierline doctor --adopt-store",
+        c->prefix, (int)TL_MIN(owner.n, (size_t)80), owner.p, m->me);
     return true;
 }
 
@@ -417,15 +419,16 @@ static void on_kept(struct tl_store_entries *batch)
     free(batch->user);
 }
 
-/* A process without a store gave the number out: whoever has one keeps it there, or it would be forgotten with Redis. */
+/* A process without a store gave the number out: whoever has one keeps it there, or it would be forgotten with Redis.
+ */
 static void keep_in_store(struct tl_cache *c, const struct tl_announcement *a)
 {
     if (a->stored || !c->store || c->read_only) return;
     struct keep *k = tl_calloc(1, sizeof *k);
     if (!k) return; /* another process keeps it, or a meeting brings it back */
     snprintf(k->scope, sizeof k->scope, "%s", a->key);
-    k->batch = (struct tl_store_entries){.scope = tl_str(k->scope), .at_least = a->generation, .exactly = true,
-                                         .cb = on_kept, .user = k};
+    k->batch = (struct tl_store_entries){
+        .scope = tl_str(k->scope), .at_least = a->generation, .exactly = true, .cb = on_kept, .user = k};
     if (tl_store_entries_submit(c->store, &k->batch, NULL) != TL_OK) free(k);
 }
 
@@ -479,7 +482,8 @@ enum tl_status tl_peers_open_redis(struct tl_cache *c, const struct tl_cache_opt
     st = tl_tier_redis_new(&to, &c->t_redis, err);
     if (st != TL_OK) return st;
     set_state(c, TL_REDIS_AWAY);
-    struct tl_redis_sub_options so = {.base = ro, .channels = c->channel_list, .n_channels = 1, .on_message = on_message};
+    struct tl_redis_sub_options so = {
+        .base = ro, .channels = c->channel_list, .n_channels = 1, .on_message = on_message};
     so.base.on_state = on_sub_state;
     so.base.log = NULL; /* the command connection says it */
     return tl_redis_sub_start(c->loop, &so, &c->sub, err);
@@ -662,7 +666,8 @@ static void on_mirrored(struct tl_redis_cmd *cmd, enum tl_status status, const s
     (void)err;
     tl_buf_release(&m->head);
     tl_buf_release(&m->tail);
-    bool understood = status == TL_OK && reply->type == TL_REPLY_STRING && tl_str_to_i64(reply->str, &newest) && newest >= 0;
+    bool understood =
+        status == TL_OK && reply->type == TL_REPLY_STRING && tl_str_to_i64(reply->str, &newest) && newest >= 0;
     if (!understood) {
         m->cb(m, status == TL_OK ? TL_CORRUPT : status);
     } else if ((uint64_t)newest == m->generation) {
@@ -712,7 +717,7 @@ void tl_peers_mirror(struct tl_cache *c, struct tl_mirror *m, uint64_t timeout_m
     snprintf(m->key, sizeof m->key, "%s", c->meeting->gen_key);
     snprintf(m->numbers[0], sizeof m->numbers[0], "%" PRIu64, before);
     snprintf(m->numbers[1], sizeof m->numbers[1], "%" PRIu64, m->generation);
-    struct tl_str args[] = {TL_STR("1"),           tl_str(m->key),       tl_str(m->numbers[0]),
+    struct tl_str args[] = {TL_STR("1"),           tl_str(m->key),         tl_str(m->numbers[0]),
                             tl_str(m->numbers[1]), tl_str(c->channels[0]), tl_buf_str(&m->head),
                             tl_str(m->scope),      tl_str(m->numbers[1])};
     memcpy(m->argv, args, sizeof args);
@@ -729,7 +734,8 @@ static void on_allocated(struct tl_redis_cmd *cmd, enum tl_status status, const 
     (void)err;
     tl_buf_release(&m->head);
     tl_buf_release(&m->tail);
-    if (status == TL_OK && (reply->type != TL_REPLY_STRING || !tl_str_to_i64(reply->str, &generation) || generation <= 0))
+    if (status == TL_OK &&
+        (reply->type != TL_REPLY_STRING || !tl_str_to_i64(reply->str, &generation) || generation <= 0))
         status = TL_CORRUPT;
     m->generation = (uint64_t)generation;
     if (status == TL_OK) m->cache->meeting->redis_newest = TL_MAX(m->cache->meeting->redis_newest, m->generation);
@@ -749,8 +755,9 @@ void tl_peers_allocate(struct tl_cache *c, struct tl_mirror *m, uint64_t timeout
     /* The writer leaves the place of the number open: its separator stands already. */
     snprintf(m->key, sizeof m->key, "%s", c->meeting->gen_key);
     snprintf(m->numbers[0], sizeof m->numbers[0], "%" PRIu64, m->before + 1);
-    struct tl_str args[] = {TL_STR("1"),           tl_str(m->key),      tl_str(m->scope), tl_str(m->numbers[0]),
-                            tl_str(c->channels[0]), tl_buf_str(&m->head), tl_buf_str(&m->tail)};
+    struct tl_str args[] = {TL_STR("1"),           tl_str(m->key),         tl_str(m->scope),
+                            tl_str(m->numbers[0]), tl_str(c->channels[0]), tl_buf_str(&m->head),
+                            tl_buf_str(&m->tail)};
     memcpy(m->argv, args, sizeof args);
     m->cmd.cb = on_allocated;
     enum tl_status st = send_mirror(c, m, TL_COUNT(args), TL_SCRIPT_ALLOCATE, timeout_ms);

@@ -167,7 +167,8 @@ static enum tl_status put_keys(struct tl_cache *c, struct tl_put *op, const stru
                  : op->wait == TL_TIER_STORE ? c->t_store != NULL && !c->read_only
                                              : op->wait <= TL_TIER_MEMORY;
     if (!there)
-        return tl_fail(err, TL_UNSUPPORTED, "there is no %s to wait for", op->wait == TL_TIER_REDIS ? "Redis" : "store");
+        return tl_fail(err, TL_UNSUPPORTED, "there is no %s to wait for",
+                       op->wait == TL_TIER_REDIS ? "Redis" : "store");
     struct tl_put_state *st = state_new(c, op, items, n, deadline_ms, cb);
     if (!st) return tl_fail(err, TL_NOMEM, "no memory for writing %zu keys", n);
     for (size_t i = 0; i < n; i++) {
@@ -183,7 +184,8 @@ enum tl_status tl_cache_put_many(struct tl_cache *c, struct tl_put *op, struct t
                                  uint64_t deadline_ms, tl_put_cb *cb, struct tl_err *err)
 {
     if (n == 0) return tl_fail(err, TL_INVALID, "no keys to write");
-    if (n > TL_FLIGHT_KEYS_MAX) return tl_fail(err, TL_TOO_LARGE, "%zu keys at once: at most %d", n, TL_FLIGHT_KEYS_MAX);
+    if (n > TL_FLIGHT_KEYS_MAX)
+        return tl_fail(err, TL_TOO_LARGE, "%zu keys at once: at most %d", n, TL_FLIGHT_KEYS_MAX);
     TL_AUTOFREE struct tl_cache_key *keys = tl_calloc(n, sizeof *keys);
     if (!keys) return tl_fail(err, TL_NOMEM, "no memory for writing %zu keys", n);
     for (size_t i = 0; i < n; i++) {
@@ -193,8 +195,8 @@ enum tl_status tl_cache_put_many(struct tl_cache *c, struct tl_put *op, struct t
     return put_keys(c, op, keys, items, n, deadline_ms, cb, err);
 }
 
-enum tl_status tl_cache_put(struct tl_cache *c, struct tl_put *op, const struct tl_key *key, const void *bytes, size_t n,
-                            const struct tl_ttl *ttl, uint64_t deadline_ms, tl_put_cb *cb, struct tl_err *err)
+enum tl_status tl_cache_put(struct tl_cache *c, struct tl_put *op, const struct tl_key *key, const void *bytes,
+                            size_t n, const struct tl_ttl *ttl, uint64_t deadline_ms, tl_put_cb *cb, struct tl_err *err)
 {
     struct tl_cache_key k;
     enum tl_status st = tl_cache_key_general(key, &k, err);

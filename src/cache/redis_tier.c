@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The Redis tier: one command an entry, all of an op in one pipeline. Reads are GETRANGE with the largest size an entry
- * may have, so that whatever lies under a key never floods the process. Writes go through scripts that keep the newer of
- * two values and announce the new one. Nothing is retried here. Failures that say the server is in trouble count against
- * the breaker; an op that its breaker refuses ends at once. */
+ * may have, so that whatever lies under a key never floods the process. Writes go through scripts that keep the newer
+ * of two values and announce the new one. Nothing is retried here. Failures that say the server is in trouble count
+ * against the breaker; an op that its breaker refuses ends at once. */
 #include "cache/tiers.h"
 
 #include "base/err.h"
@@ -31,7 +31,7 @@ struct call_item {
     struct tl_str argv[ARGS];
     char name[NAME_MAX_BYTES];
     char ttl[24];
-    char *wire;    /* [own] */
+    char *wire; /* [own] */
     struct tl_buf message;
     unsigned char header[TL_ENTRY_HEADER];
 };
@@ -172,8 +172,8 @@ static enum tl_status prepare_put(struct redis_tier *t, struct call_item *ci)
         tl_announce_put(&ci->message, t->opt.instance, tl_clock_wall_ms(t->opt.clock), item->key, item->entry);
         if (ci->message.failed) return TL_NOMEM;
     }
-    struct tl_str args[] = {TL_STR("1"),         tl_str(ci->name),      {ci->wire, n},
-                            tl_str(ci->ttl),     tl_str(t->channel),    tl_buf_str(&ci->message)};
+    struct tl_str args[] = {TL_STR("1"),     tl_str(ci->name),   {ci->wire, n},
+                            tl_str(ci->ttl), tl_str(t->channel), tl_buf_str(&ci->message)};
     memcpy(ci->argv, args, sizeof args);
     ci->cmd.argc = TL_COUNT(args);
     return TL_OK;
@@ -262,8 +262,10 @@ static bool submit(struct tl_tier *tier, struct tl_tier_op *op)
     }
     bool any = c->open > 1;
     c->sent = any;
-    if (any) c->open--; /* cannot end here: commands answer from the loop */
-    else settle(c);
+    if (any)
+        c->open--; /* cannot end here: commands answer from the loop */
+    else
+        settle(c);
     return !any;
 }
 
@@ -297,8 +299,7 @@ const struct tl_breaker *tl_tier_redis_breaker(const struct tl_tier *tier)
     return &((const struct redis_tier *)(const void *)tier)->breaker;
 }
 
-enum tl_status tl_tier_redis_new(const struct tl_tier_redis_options *opt, struct tl_tier **out,
-                                 struct tl_err *err)
+enum tl_status tl_tier_redis_new(const struct tl_tier_redis_options *opt, struct tl_tier **out, struct tl_err *err)
 {
     static const struct tl_tier_ops ops = {.name = "redis", .submit = submit, .up = up, .close = close_tier};
     TL_ASSERT(strlen(opt->prefix) <= 64);

@@ -4,7 +4,7 @@
 #include "cache/tiers.h"
 
 #define COMPARE                                                                                                        \
-    "local function older(a, b)\n" /* is order a lower than order b? */                                               \
+    "local function older(a, b)\n" /* is order a lower than order b? */                                                \
     "  for i = 1, 32 do\n"                                                                                             \
     "    local x, y = string.byte(a, i), string.byte(b, i)\n"                                                          \
     "    if x ~= y then return x < y end\n"                                                                            \
@@ -21,59 +21,57 @@
 const struct tl_redis_script tl_cache_scripts[TL_CACHE_SCRIPTS] = {
     /* KEYS entry; ARGV bytes, milliseconds to live (0: for ever), channel, message ("": none).
      * 1: written; 0: a newer one is there. */
-    [TL_SCRIPT_PUT] = {"put", COMPARE
-                       "local have = order_of(KEYS[1])\n"
-                       "if have and older(string.sub(ARGV[1], 25, 56), have) then return 0 end\n"
-                       "if ARGV[2] == '0' then redis.call('SET', KEYS[1], ARGV[1])\n"
-                       "else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end\n"
-                       "if ARGV[4] ~= '' then redis.pcall('PUBLISH', ARGV[3], ARGV[4]) end\n"
-                       "return 1\n"},
+    [TL_SCRIPT_PUT] = {"put", COMPARE "local have = order_of(KEYS[1])\n"
+                                      "if have and older(string.sub(ARGV[1], 25, 56), have) then return 0 end\n"
+                                      "if ARGV[2] == '0' then redis.call('SET', KEYS[1], ARGV[1])\n"
+                                      "else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end\n"
+                                      "if ARGV[4] ~= '' then redis.pcall('PUBLISH', ARGV[3], ARGV[4]) end\n"
+                                      "return 1\n"},
     /* KEYS entry; ARGV order ("": whatever is there). How many were deleted. */
-    [TL_SCRIPT_DEL] = {"del", COMPARE
-                       "local have = order_of(KEYS[1])\n"
-                       "if have and ARGV[1] ~= '' and older(ARGV[1], have) then return 0 end\n"
-                       "return redis.call('DEL', KEYS[1])\n"},
+    [TL_SCRIPT_DEL] = {"del", COMPARE "local have = order_of(KEYS[1])\n"
+                                      "if have and ARGV[1] ~= '' and older(ARGV[1], have) then return 0 end\n"
+                                      "return redis.call('DEL', KEYS[1])\n"},
     /* KEYS store, generations; ARGV name of my store ("": I have none), '1' to take the prefix over.
      * { store that owns the prefix ("": none), newest generation }. The first with a store owns it. */
-    [TL_SCRIPT_HELLO] = {"hello",
-                         "local owner = redis.call('GET', KEYS[1]) or ''\n"
-                         "if ARGV[1] ~= '' and (owner == '' or ARGV[2] == '1') then\n"
-                         "  redis.call('SET', KEYS[1], ARGV[1])\n"
-                         "  owner = ARGV[1]\n"
-                         "end\n"
-                         "return { owner, redis.call('HGET', KEYS[2], 'newest') or '0' }\n"},
-    /* KEYS generations; ARGV the newest that Redis must know already, the newest after this, channel, message ("": none),
-     * then scope, generation, ... Answers the newest: what was asked for when it was taken; otherwise nothing was. */
-    [TL_SCRIPT_MIRROR] = {"mirror",
-                          "local newest = tonumber(redis.call('HGET', KEYS[1], 'newest') or '0')\n"
-                          "if newest ~= tonumber(ARGV[1]) then return string.format('%.0f', newest) end\n"
-                          "for i = 5, #ARGV, 2 do\n"
-                          "  local have = tonumber(redis.call('HGET', KEYS[1], ARGV[i]) or '0')\n"
-                          "  if have < tonumber(ARGV[i + 1]) then redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end\n"
-                          "end\n"
-                          "redis.call('HSET', KEYS[1], 'newest', ARGV[2])\n"
-                          "if ARGV[4] ~= '' then redis.pcall('PUBLISH', ARGV[3], ARGV[4]) end\n"
-                          "return ARGV[2]\n"},
+    [TL_SCRIPT_HELLO] = {"hello", "local owner = redis.call('GET', KEYS[1]) or ''\n"
+                                  "if ARGV[1] ~= '' and (owner == '' or ARGV[2] == '1') then\n"
+                                  "  redis.call('SET', KEYS[1], ARGV[1])\n"
+                                  "  owner = ARGV[1]\n"
+                                  "end\n"
+                                  "return { owner, redis.call('HGET', KEYS[2], 'newest') or '0' }\n"},
+    /* KEYS generations; ARGV the newest that Redis must know already, the newest after this, channel, message ("":
+     * none), then scope, generation, ... Answers the newest: what was asked for when it was taken; otherwise nothing
+     * was. */
+    [TL_SCRIPT_MIRROR] =
+        {"mirror", "local newest = tonumber(redis.call('HGET', KEYS[1], 'newest') or '0')\n"
+                   "if newest ~= tonumber(ARGV[1]) then return string.format('%.0f', newest) end\n"
+                   "for i = 5, #ARGV, 2 do\n"
+                   "  local have = tonumber(redis.call('HGET', KEYS[1], ARGV[i]) or '0')\n"
+                   "  if have < tonumber(ARGV[i + 1]) then redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end\n"
+                   "end\n"
+                   "redis.call('HSET', KEYS[1], 'newest', ARGV[2])\n"
+                   "if ARGV[4] ~= '' then redis.pcall('PUBLISH', ARGV[3], ARGV[4]) end\n"
+                   "return ARGV[2]\n"},
     /* KEYS generations; ARGV scope, at least, channel, message up to and behind the generation. The generation. */
-    [TL_SCRIPT_ALLOCATE] = {"allocate",
-                            "local newest = tonumber(redis.call('HGET', KEYS[1], 'newest') or '0')\n"
-                            "local next = string.format('%.0f', math.max(newest + 1, tonumber(ARGV[2])))\n"
-                            "redis.call('HSET', KEYS[1], ARGV[1], next, 'newest', next)\n"
-                            "redis.pcall('PUBLISH', ARGV[3], ARGV[4] .. next .. ARGV[5])\n"
-                            "return next\n"},
+    [TL_SCRIPT_ALLOCATE] = {"allocate", "local newest = tonumber(redis.call('HGET', KEYS[1], 'newest') or '0')\n"
+                                        "local next = string.format('%.0f', math.max(newest + 1, tonumber(ARGV[2])))\n"
+                                        "redis.call('HSET', KEYS[1], ARGV[1], next, 'newest', next)\n"
+                                        "redis.pcall('PUBLISH', ARGV[3], ARGV[4] .. next .. ARGV[5])\n"
+                                        "return next\n"},
     /* KEYS versions of a symbol; ARGV store id, field, revision, bars, last_ts, channel, message ("": none).
      * Only upwards. 1: raised; 0: not higher; -1: of another store. */
-    [TL_SCRIPT_VERSION] = {"version",
-                           "local owner = redis.call('HGET', KEYS[1], 'store')\n"
-                           "if owner and owner ~= ARGV[1] then return -1 end\n"
-                           "local have = redis.call('HGET', KEYS[1], ARGV[2])\n"
-                           "if have then\n"
-                           "  local r, b, t = string.match(have, '^(%-?%d+):(%-?%d+):(%-?%d+)$')\n"
-                           "  r, b, t = tonumber(r), tonumber(b), tonumber(t)\n"
-                           "  local R, B, T = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])\n"
-                           "  if r and (r > R or r == R and (b > B or b == B and t >= T)) then return 0 end\n"
-                           "end\n"
-                           "redis.call('HSET', KEYS[1], 'store', ARGV[1], ARGV[2], ARGV[3] .. ':' .. ARGV[4] .. ':' .. ARGV[5])\n"
-                           "if ARGV[7] ~= '' then redis.pcall('PUBLISH', ARGV[6], ARGV[7]) end\n"
-                           "return 1\n"},
+    [TL_SCRIPT_VERSION] =
+        {"version",
+         "local owner = redis.call('HGET', KEYS[1], 'store')\n"
+         "if owner and owner ~= ARGV[1] then return -1 end\n"
+         "local have = redis.call('HGET', KEYS[1], ARGV[2])\n"
+         "if have then\n"
+         "  local r, b, t = string.match(have, '^(%-?%d+):(%-?%d+):(%-?%d+)$')\n"
+         "  r, b, t = tonumber(r), tonumber(b), tonumber(t)\n"
+         "  local R, B, T = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])\n"
+         "  if r and (r > R or r == R and (b > B or b == B and t >= T)) then return 0 end\n"
+         "end\n"
+         "redis.call('HSET', KEYS[1], 'store', ARGV[1], ARGV[2], ARGV[3] .. ':' .. ARGV[4] .. ':' .. ARGV[5])\n"
+         "if ARGV[7] ~= '' then redis.pcall('PUBLISH', ARGV[6], ARGV[7]) end\n"
+         "return 1\n"},
 };

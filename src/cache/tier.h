@@ -28,7 +28,8 @@ struct tl_tier_op {
     size_t n;
     uint64_t timeout_ms;
     const char *raise;   /* PUT to the store: an invalidation scope to raise in the same transaction; NULL: none */
-    uint64_t generation; /* out: PUT to Redis: newest generation that Redis knows; PUT to the store with raise: the scope's */
+    uint64_t generation; /* out: PUT to Redis: newest generation that Redis knows; PUT to the store with raise: the
+                            scope's */
     void (*cb)(struct tl_tier_op *); /* every item has its status */
     void *user;
     void *state; /* the tier's */

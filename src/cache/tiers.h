@@ -39,8 +39,8 @@ TL_MUSTCHECK enum tl_status tl_tier_store_run(struct tl_tier *, struct tl_store_
  * generations of this Redis are known here); until then, and while the breaker is open, ops end at once with IO. */
 struct tl_tier_redis_options {
     struct tl_redis *redis;
-    const char *prefix;   /* [borrow: until close's cb] */
-    uint64_t instance;    /* of this process, in its announcements */
+    const char *prefix; /* [borrow: until close's cb] */
+    uint64_t instance;  /* of this process, in its announcements */
     const struct tl_clock *clock;
     const struct tl_log *log;
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The data versions that Redis shows to those without a store: ver:{SYMBOL}, a hash of "freq:adjust" to
- * "revision:bars:last_ts", with the id of the store that gave them out. They are raised, never lowered, and the raising is
- * announced. The store stays their authority: whoever has one does not ask here. */
+ * "revision:bars:last_ts", with the id of the store that gave them out. They are raised, never lowered, and the raising
+ * is announced. The store stays their authority: whoever has one does not ask here. */
 #include "cache/cache.h"
 
 #include "base/err.h"
@@ -54,8 +54,8 @@ void tl_cache_tell_version(struct tl_cache *c, const struct tl_symbol *symbol, e
     snprintf(t->numbers[0], 24, "%lld", (long long)v.revision);
     snprintf(t->numbers[1], 24, "%lld", (long long)v.bars);
     snprintf(t->numbers[2], 24, "%lld", (long long)v.last_ts);
-    struct tl_str args[] = {TL_STR("1"),           tl_str(t->key),        tl_str(tl_store_id(c->store)),
-                            tl_str(t->field),      tl_str(t->numbers[0]), tl_str(t->numbers[1]),
+    struct tl_str args[] = {TL_STR("1"),           tl_str(t->key),         tl_str(tl_store_id(c->store)),
+                            tl_str(t->field),      tl_str(t->numbers[0]),  tl_str(t->numbers[1]),
                             tl_str(t->numbers[2]), tl_str(c->channels[0]), tl_buf_str(&t->message)};
     memcpy(t->argv, args, sizeof args);
     t->cmd.argv = t->argv;

@@ -52,8 +52,7 @@ static enum tl_status read_all(const char *path, struct tl_buf *out, struct tl_e
     bool broken = ferror(f) != 0;
     if (f != stdin) fclose(f);
     if (broken) return tl_fail(err, TL_IO, "cannot read %s", path);
-    if (out->too_large)
-        return tl_fail(err, TL_TOO_LARGE, "%s: a value has at most %d bytes", path, TL_ENTRY_MAX);
+    if (out->too_large) return tl_fail(err, TL_TOO_LARGE, "%s: a value has at most %d bytes", path, TL_ENTRY_MAX);
     return tl_buf_status(out, err);
 }
 
@@ -71,7 +70,8 @@ static enum tl_status put(struct session *s, struct tl_err *err)
     struct tl_put_item item = {.key = {tl_cli_arg(cli, 1), tl_cli_arg(cli, 2), tl_cli_opt(cli, "timeframe")}};
     struct tl_buf bytes;
     if (!item.key.data_type || (!file && !value) || (file && value))
-        return tl_fail(err, TL_INVALID, "put takes TYPE SYMBOL VALUE, or TYPE SYMBOL --file FILE (- for standard input)");
+        return tl_fail(err, TL_INVALID,
+                       "put takes TYPE SYMBOL VALUE, or TYPE SYMBOL --file FILE (- for standard input)");
     tl_buf_init(&bytes, TL_ENTRY_MAX);
     enum tl_status st = ttl ? tl_cli_ttl("--ttl", tl_str(ttl), &item.ttl, err) : TL_OK;
     if (st == TL_OK && file) st = read_all(file, &bytes, err);
@@ -144,7 +144,9 @@ static enum tl_status print_item(struct session *s, const struct tl_get_item *it
     if (item->status != TL_OK) return TL_OK;
     size_t n;
     const char *p = tl_value_bytes(item->value, &n);
-    if (item->freshness == TL_STALE) tl_cli_warn(s->cli, "%s is %.1f s old, past its time", item->key.symbol ? item->key.symbol : item->key.data_type, (double)item->age_ms / 1e3);
+    if (item->freshness == TL_STALE)
+        tl_cli_warn(s->cli, "%s is %.1f s old, past its time",
+                    item->key.symbol ? item->key.symbol : item->key.data_type, (double)item->age_ms / 1e3);
     fwrite(p, 1, n, s->cli->out);
     if (!alone || (s->cli->out_tty && (n == 0 || p[n - 1] != '\n'))) fputc('\n', s->cli->out);
     return TL_OK;
@@ -197,8 +199,11 @@ static enum tl_status del(struct session *s, struct tl_err *err)
     static const struct {
         const char *name;
         enum tl_scope scope;
-    } scopes[] = {{"key", TL_SCOPE_KEY},     {"symbol", TL_SCOPE_SYMBOL}, {"type", TL_SCOPE_TYPE},
-                  {"group", TL_SCOPE_GROUP}, {"all", TL_SCOPE_ALL}};
+    } scopes[] = {{"key", TL_SCOPE_KEY},
+                  {"symbol", TL_SCOPE_SYMBOL},
+                  {"type", TL_SCOPE_TYPE},
+                  {"group", TL_SCOPE_GROUP},
+                  {"all", TL_SCOPE_ALL}};
     struct tl_cli *cli = s->cli;
     const char *by = tl_cli_opt(cli, "by");
     enum tl_scope scope = TL_SCOPE_KEY;
@@ -259,8 +264,9 @@ static enum tl_status stats_json(struct session *s, const struct tl_cache_stats 
     const struct {
         const char *name;
         uint64_t n;
-    } numbers[] = {{"entries", n->entries}, {"entry_bytes", n->entry_bytes},     {"series", n->series},
-                   {"symbols", n->symbols}, {"invalidation_scopes", n->generations}, {"memory_cap_bytes", c->memory_cap_bytes}};
+    } numbers[] = {
+        {"entries", n->entries}, {"entry_bytes", n->entry_bytes},         {"series", n->series},
+        {"symbols", n->symbols}, {"invalidation_scopes", n->generations}, {"memory_cap_bytes", c->memory_cap_bytes}};
     for (size_t i = 0; i < TL_COUNT(numbers); i++) {
         tl_json_key(&j, numbers[i].name);
         tl_json_u64(&j, numbers[i].n);
@@ -287,8 +293,8 @@ static enum tl_status stats_table(struct session *s, const struct tl_cache_stats
     tl_table_cell(&t, "store");
     tl_table_cell(&t, state_of(&c->store));
     if (s->store)
-        tl_table_cellf(&t, "%s values (%s), %s series", tl_human_count(a, n->entries), tl_human_bytes(b, n->entry_bytes),
-                       tl_human_count(d, n->series));
+        tl_table_cellf(&t, "%s values (%s), %s series", tl_human_count(a, n->entries),
+                       tl_human_bytes(b, n->entry_bytes), tl_human_count(d, n->series));
     else
         tl_table_cell(&t, "");
     enum tl_status st = tl_table_print(&t, s->cli, err);

@@ -159,7 +159,8 @@ static enum tl_status print_result(struct calc *c, const struct tl_daily_options
     if (p->failed > c->failures_kept && !c->all_failures && c->failures_kept >= FAILURES_SHOWN)
         tl_cli_hint(c->cli, "the first %d failures are shown; --errors lists all", FAILURES_SHOWN);
     if (p->not_shared)
-        tl_cli_warn(c->cli, "%llu symbols were not shared through Redis in full: its queue was full (cache.queue_bytes)",
+        tl_cli_warn(c->cli,
+                    "%llu symbols were not shared through Redis in full: its queue was full (cache.queue_bytes)",
                     (unsigned long long)p->not_shared);
     if (p->cancelled)
         tl_cli_warn(c->cli, "stopped after %llu of %llu symbols; run it again to continue",

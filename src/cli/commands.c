@@ -7,7 +7,8 @@
 
 static const struct tl_option global_options[] = {
     {"store", 0, TL_VALUE_TEXT, "URL", "Store to use: sqlite:PATH, a path, or none", "store", NULL, 0, 0},
-    {"redis", 0, TL_VALUE_TEXT, "URL", "Redis to share results through: redis://HOST:PORT/DB, or none", "redis", NULL, 0, 0},
+    {"redis", 0, TL_VALUE_TEXT, "URL", "Redis to share results through: redis://HOST:PORT/DB, or none", "redis", NULL,
+     0, 0},
     {"prefix", 0, TL_VALUE_TEXT, "TEXT", "What keys and channels in Redis begin with", "redis.prefix", NULL, 0, 0},
     {"config", 0, TL_VALUE_FILE, "FILE", "Read settings from FILE instead of the usual places", NULL, NULL, 0, 0},
     {"log-level", 0, TL_VALUE_CHOICE, "LEVEL", "Least important log lines to write to standard error", "log.level",
@@ -155,15 +156,17 @@ static const struct tl_example completion_examples[] = {
 
 static const struct tl_option cache_options[] = {
     {"timeframe", 't', TL_VALUE_TEXT, "TIMEFRAME", "Third part of the key, like 1d or 5m", NULL, NULL, 0, 0},
-    {"ttl", 0, TL_VALUE_TEXT, "FRESH[/REDIS[/STORE]]", "put: how long it is fresh, and kept: 30s, 5m/1d/7d, forever", NULL,
-     NULL, 0, 0},
+    {"ttl", 0, TL_VALUE_TEXT, "FRESH[/REDIS[/STORE]]", "put: how long it is fresh, and kept: 30s, 5m/1d/7d, forever",
+     NULL, NULL, 0, 0},
     {"wait", 0, TL_VALUE_CHOICE, "TIER", "put: return when this tier has it (the lowest that is configured)", NULL,
      "memory|redis|store", 0, 0},
-    {"max-age", 0, TL_VALUE_TEXT, "TIME", "get: not older than this; 0: as new as the lowest tier has it", NULL, NULL, 0,
+    {"max-age", 0, TL_VALUE_TEXT, "TIME", "get: not older than this; 0: as new as the lowest tier has it", NULL, NULL,
+     0, 0},
+    {"file", 0, TL_VALUE_FILE, "FILE", "put: the value is the content of FILE (- for standard input)", NULL, NULL, 0,
      0},
-    {"file", 0, TL_VALUE_FILE, "FILE", "put: the value is the content of FILE (- for standard input)", NULL, NULL, 0, 0},
-    {"by", 0, TL_VALUE_CHOICE, "SCOPE", "del: drop everything of a symbol, a type, a symbol's type and timeframe, or all",
-     NULL, "key|symbol|type|group|all", 0, 0},
+    {"by", 0, TL_VALUE_CHOICE, "SCOPE",
+     "del: drop everything of a symbol, a type, a symbol's type and timeframe, or all", NULL,
+     "key|symbol|type|group|all", 0, 0},
     OPT_JSON,
     OPT_END,
 };
@@ -174,8 +177,8 @@ static const struct tl_example cache_examples[] = {
     {0},
 };
 static const struct tl_option doctor_options[] = {
-    {"adopt-store", 0, TL_VALUE_FLAG, NULL, "Let this store take over the Redis prefix (after a restore)", NULL, NULL, 0,
-     0},
+    {"adopt-store", 0, TL_VALUE_FLAG, NULL, "Let this store take over the Redis prefix (after a restore)", NULL, NULL,
+     0, 0},
     OPT_JSON,
     OPT_END,
 };
@@ -214,8 +217,10 @@ static const struct tl_command commands[] = {
      "One row for each indicator: parameters with their defaults, and outputs; with NAME the ranges of one.",
      json_options, NULL, tl_cmd_indicators, true},
     {"cache", "Put, get and drop values in the tiers", "put|get|del|stats [TYPE [SYMBOL [VALUE]]]", 1, 4,
-     "A general cache for the other payloads of a platform: JSON or any bytes up to 8 MiB, found by data type, symbol and "
-     "timeframe, kept in memory, Redis and the store. get prints the bytes as they were put; exit code 3 when there are "
+     "A general cache for the other payloads of a platform: JSON or any bytes up to 8 MiB, found by data type, symbol "
+     "and "
+     "timeframe, kept in memory, Redis and the store. get prints the bytes as they were put; exit code 3 when there "
+     "are "
      "none. SYMBOL may be a list parted by commas for get.\n\n"
      "del invalidates: nothing that was put or computed before is served again, by this or any other process. It costs "
      "the same for one value and for all.\n\n"
@@ -223,7 +228,8 @@ static const struct tl_command commands[] = {
      cache_options, cache_examples, tl_cmd_cache, false},
     {"doctor", "Check each configured component and say how to mend it", "", 0, 0,
      "Checks the settings, the store and Redis: reachable, writable, the right version, memory policy, permissions for "
-     "scripts and channels, and whether the Redis prefix belongs to this store. Each problem comes with what to do about "
+     "scripts and channels, and whether the Redis prefix belongs to this store. Each problem comes with what to do "
+     "about "
      "it. The exit code is 0 when everything that is configured works.",
      doctor_options, NULL, tl_cmd_doctor, false},
     {"config", "Show every setting, its value and where it came from", "", 0, 0,

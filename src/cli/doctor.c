@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `tierline doctor`: each component on its own, what is wrong with it, and how to mend it. Writes nothing but a key of its
- * own in Redis, which it deletes again, and (with --adopt-store) the owner of the prefix. */
+/* `tierline doctor`: each component on its own, what is wrong with it, and how to mend it. Writes nothing but a key of
+ * its own in Redis, which it deletes again, and (with --adopt-store) the owner of the prefix. */
 #include "base/err.h"
 #include "base/json.h"
 #include "base/util.h"
@@ -68,7 +68,8 @@ static void check_store(struct doctor *d)
     if (st == TL_DENIED) {
         st = tl_cli_open_store(cli, true, &d->store, &err);
         if (st == TL_OK)
-            say(d, PROBLEM, "store", "give this user the right to write the file and its folder", "%s can only be read", url);
+            say(d, PROBLEM, "store", "give this user the right to write the file and its folder", "%s can only be read",
+                url);
     } else if (st == TL_OK) {
         say(d, GOOD, "store", NULL, "%s, id %s", url, tl_store_id(d->store));
     }
@@ -143,14 +144,16 @@ static enum tl_status ask(struct doctor *d, char out[REPLY_MAX], const struct tl
     return tl_blocking_run(d->cache, &q.call);
 }
 #define ASK(d, out, ...)                                                                                               \
-    ask(d, out, (const struct tl_str[]){__VA_ARGS__}, sizeof((const struct tl_str[]){__VA_ARGS__}) / sizeof(struct tl_str))
+    ask(d, out, (const struct tl_str[]){__VA_ARGS__},                                                                  \
+        sizeof((const struct tl_str[]){__VA_ARGS__}) / sizeof(struct tl_str))
 
 static void check_memory_policy(struct doctor *d)
 {
     char policy[REPLY_MAX], limit[REPLY_MAX];
     if (ASK(d, policy, TL_STR("CONFIG"), TL_STR("GET"), TL_STR("maxmemory-policy")) != TL_OK ||
         ASK(d, limit, TL_STR("CONFIG"), TL_STR("GET"), TL_STR("maxmemory")) != TL_OK) {
-        say(d, ADVICE, "redis memory", "see that maxmemory-policy is noeviction", "not allowed to look: %.200s", policy);
+        say(d, ADVICE, "redis memory", "see that maxmemory-policy is noeviction", "not allowed to look: %.200s",
+            policy);
         return;
     }
     bool unlimited = strcmp(limit, "0") == 0;
@@ -158,7 +161,8 @@ static void check_memory_policy(struct doctor *d)
         say(d, GOOD, "redis memory", NULL, "policy %.40s, limit %.40s", policy, unlimited ? "none" : limit);
     else
         say(d, PROBLEM, "redis memory",
-            "CONFIG SET maxmemory-policy noeviction: any other evicts leases, versions and generations when memory is short",
+            "CONFIG SET maxmemory-policy noeviction: any other evicts leases, versions and generations when memory is "
+            "short",
             "policy %.40s with a limit of %.40s bytes", policy, limit);
 }
 
@@ -168,8 +172,9 @@ static void check_rights(struct doctor *d)
     char key[128], channel[128], out[REPLY_MAX];
     snprintf(key, sizeof key, "%.64sdoctor", prefix);
     snprintf(channel, sizeof channel, "%.64schannel:market:update", prefix);
-    static const char mend[] = "give the Redis user what it needs: ACL SETUSER NAME on >PASSWORD ~PREFIX* &PREFIX* +@all "
-                               "-@dangerous +config|get +info";
+    static const char mend[] =
+        "give the Redis user what it needs: ACL SETUSER NAME on >PASSWORD ~PREFIX* &PREFIX* +@all "
+        "-@dangerous +config|get +info";
     struct tl_str k = tl_str(key);
     enum tl_status set = ASK(d, out, TL_STR("SET"), k, TL_STR("1"), TL_STR("PX"), TL_STR("10000"));
     if (set != TL_OK) {
@@ -198,7 +203,8 @@ static void check_redis(struct doctor *d)
         tl_cli_open_cache(cli, d->store, d->store != NULL, tl_cli_flag(cli, "adopt-store"), &d->cache, &redis, &err);
     if (st == TL_CONFLICT) {
         say(d, PROBLEM, "redis prefix",
-            "use the store that owns the prefix, or another --prefix; after restoring a store: tierline doctor --adopt-store",
+            "use the store that owns the prefix, or another --prefix; after restoring a store: tierline doctor "
+            "--adopt-store",
             "%s", err.text);
         return;
     }
@@ -219,8 +225,8 @@ static void check_redis(struct doctor *d)
     if (st != TL_OK)
         say(d, PROBLEM, "redis", "see the server's log", "%.300s", out);
     else
-        say(d, ms < 10 ? GOOD : ADVICE, "redis", "put the server nearer: every miss in memory costs this", "%s answers in %.2f ms",
-            url, ms);
+        say(d, ms < 10 ? GOOD : ADVICE, "redis", "put the server nearer: every miss in memory costs this",
+            "%s answers in %.2f ms", url, ms);
     check_memory_policy(d);
     check_rights(d);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `tierline get`: an indicator of one symbol, through the tiers: Redis, where one is configured, then the store; computed
- * and kept when none has it fresh. Without a store only Redis is asked, which knows the version that is fresh. */
+/* `tierline get`: an indicator of one symbol, through the tiers: Redis, where one is configured, then the store;
+ * computed and kept when none has it fresh. Without a store only Redis is asked, which knows the version that is fresh.
+ */
 #include "base/err.h"
 #include "cli/commands.h"
 #include "cli/request.h"
@@ -165,7 +166,8 @@ static void keep_result(struct tl_cli *cli, struct tl_store *store, struct tl_bl
         return;
     }
     struct tiers_put share = {.call.begin = begin_put, .run = run};
-    if (cache && tl_blocking_run(cache, &share.call) != TL_OK) tl_cli_warn(cli, "the result was not shared through Redis");
+    if (cache && tl_blocking_run(cache, &share.call) != TL_OK)
+        tl_cli_warn(cli, "the result was not shared through Redis");
 }
 
 static enum tl_status get(struct tl_cli *cli, struct tl_run *run, struct tl_err *err)
@@ -229,15 +231,16 @@ static enum tl_status times_to_view(const struct tl_series *times, struct tl_run
     tl_view_init(&run->view);
     for (size_t i = 0; i < times->n; i++) {
         struct tl_bar bar = {.ts_ms = (int64_t)times->rows[i]};
-        if (tl_bars_append(&run->view.bars, &bar) != TL_OK) return tl_fail(err, TL_NOMEM, "no memory for %zu rows", times->n);
+        if (tl_bars_append(&run->view.bars, &bar) != TL_OK)
+            return tl_fail(err, TL_NOMEM, "no memory for %zu rows", times->n);
     }
     if (tl_freq_intraday(run->freq))
         snprintf(run->view.zone, sizeof run->view.zone, "%s", tl_market_zone(tl_symbol_market(&run->symbol)));
     return TL_OK;
 }
 
-static enum tl_status print_remote(struct tl_cli *cli, struct tl_run *run, struct tiers_get *g, struct tl_version newest,
-                                   struct tl_err *err)
+static enum tl_status print_remote(struct tl_cli *cli, struct tl_run *run, struct tiers_get *g,
+                                   struct tl_version newest, struct tl_err *err)
 {
     struct tl_series times;
     struct tl_run_item *item = &run->items[0];
@@ -247,7 +250,8 @@ static enum tl_status print_remote(struct tl_cli *cli, struct tl_run *run, struc
     enum tl_status st2 = read_entry(&g->items[1], &times, st == TL_OK ? err : NULL);
     if (st == TL_OK) st = st2;
     if (st == TL_OK && tl_version_cmp(item->series.version, times.version) != 0)
-        st = tl_fail(err, TL_CONFLICT, "%s: the series and its times are of different versions: it is being computed just now",
+        st = tl_fail(err, TL_CONFLICT,
+                     "%s: the series and its times are of different versions: it is being computed just now",
                      run->symbol.text);
     if (st == TL_OK) st = times_to_view(&times, run, err);
     item->source = source_of(g->items[0].source);

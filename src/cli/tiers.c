@@ -61,8 +61,8 @@ static enum tl_status parse_rules(struct tl_str text, struct rules *rules, size_
         const char *eq = memchr(piece.p, '=', piece.n);
         struct tl_str type = tl_str_trim((struct tl_str){piece.p, eq ? (size_t)(eq - piece.p) : 0});
         if (type.n == 0 || type.n >= TYPE_MAX || *n == RULES_MAX)
-            return tl_fail(err, TL_INVALID, "cache.ttl: '%.*s' is not TYPE=TIME (at most %d of them)", TL_STR_ARG(piece),
-                           RULES_MAX);
+            return tl_fail(err, TL_INVALID, "cache.ttl: '%.*s' is not TYPE=TIME (at most %d of them)",
+                           TL_STR_ARG(piece), RULES_MAX);
         struct tl_ttl_rule *r = &rules->rule[*n];
         memcpy(rules->type[*n], type.p, type.n);
         r->data_type = tl_str_eq(type, TL_STR("*")) ? NULL : rules->type[*n];

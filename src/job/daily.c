@@ -19,7 +19,7 @@ struct task {
     struct tl_run run;
     struct tl_store_put put;
     struct tl_shared shared; /* for the cache, once it is committed */
-    enum tl_status status; /* of the symbol as a whole */
+    enum tl_status status;   /* of the symbol as a whole */
     struct tl_err err;
     struct slot *slot;
     struct task *next; /* in `finished` */

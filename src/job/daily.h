@@ -35,7 +35,7 @@ struct tl_daily_failure {
 
 struct tl_daily_options {
     struct tl_store *store;
-    struct tl_cache *cache; /* on the same loop, over the same store: gets what was committed; NULL: none */
+    struct tl_cache *cache;          /* on the same loop, over the same store: gets what was committed; NULL: none */
     const struct tl_symbol *symbols; /* [borrow: until done] without duplicates */
     size_t n_symbols;
     const struct tl_spec *specs; /* [borrow: until done] without duplicates */

@@ -18,7 +18,7 @@ struct tl_run_item {
     struct tl_spec spec;
     enum tl_status status;
     enum tl_source source;
-    struct tl_err err;       /* when status is not OK */
+    struct tl_err err; /* when status is not OK */
     /* In: a series that was found elsewhere, taken when it is fresh. [own: the run's, from tl_run_symbol on] */
     struct tl_series offered;
     enum tl_source offered_from; /* NONE: nothing is offered */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Results on their way from a run to the cache: entries are made where the rows are (a worker), and put where the cache is
- * (its loop). The times of the bars go with them, once for all series of a symbol, so that a reader without a store can
- * tell which bar a row belongs to. */
+/* Results on their way from a run to the cache: entries are made where the rows are (a worker), and put where the cache
+ * is (its loop). The times of the bars go with them, once for all series of a symbol, so that a reader without a store
+ * can tell which bar a row belongs to. */
 #include "schedule/run.h"
 
 #include "base/util.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* General cache entries and the generations of invalidations. The bytes are opaque here: what is compared is their
- * order alone, in the writer's transaction, so that of two writers the newer value stays whoever comes first. A batch is
- * one op: all of it or nothing. Replacing or removing leaves a notice for those who follow (sqlite_follow.c). */
+ * order alone, in the writer's transaction, so that of two writers the newer value stays whoever comes first. A batch
+ * is one op: all of it or nothing. Replacing or removing leaves a notice for those who follow (sqlite_follow.c). */
 #include "store/sqlite.h"
 
 #include "base/err.h"
@@ -244,7 +244,8 @@ static enum tl_status run_expire(struct tl_op *op, struct tl_store *store, struc
     return st;
 }
 
-enum tl_status tl_store_entries_expire(struct tl_store *store, int64_t now_ms, size_t max, size_t *n, struct tl_err *err)
+enum tl_status tl_store_entries_expire(struct tl_store *store, int64_t now_ms, size_t max, size_t *n,
+                                       struct tl_err *err)
 {
     struct expire x = {.now_ms = now_ms, .max = max};
     enum tl_status st = tl_writer_do(store, run_expire, &x, 0, err);

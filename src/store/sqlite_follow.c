@@ -46,7 +46,8 @@ enum tl_status tl_store_generations(struct tl_store_reader *r, uint64_t since,
     return st;
 }
 
-/* Walks the rows of `some` behind *at. Before that: `range` tells the oldest row and the newest number ever given out. */
+/* Walks the rows of `some` behind *at. Before that: `range` tells the oldest row and the newest number ever given out.
+ */
 static enum tl_status walk(struct tl_store_reader *r, enum tl_sql range, enum tl_sql some, uint64_t *at,
                            bool (*row)(void *ctx, sqlite3_stmt *), void *ctx, struct tl_err *err)
 {
@@ -78,7 +79,8 @@ static enum tl_status walk(struct tl_store_reader *r, enum tl_sql range, enum tl
         *at = (uint64_t)sqlite3_column_int64(s, 0);
         if (!more) break;
     }
-    enum tl_status st = rc == SQLITE_ROW || rc == SQLITE_DONE ? TL_OK : tl_db_fail(&r->db, rc, err, "following the store");
+    enum tl_status st =
+        rc == SQLITE_ROW || rc == SQLITE_DONE ? TL_OK : tl_db_fail(&r->db, rc, err, "following the store");
     sqlite3_reset(s);
     return st;
 }
@@ -108,8 +110,9 @@ static bool notice_row(void *ctx, sqlite3_stmt *s)
     return n->cb(n->ctx, key, order);
 }
 
-enum tl_status tl_store_notices(struct tl_store_reader *r, uint64_t *at, bool (*cb)(void *ctx, struct tl_str key, const unsigned char order[TL_STORE_ORDER]), void *ctx,
-                                struct tl_err *err)
+enum tl_status tl_store_notices(struct tl_store_reader *r, uint64_t *at,
+                                bool (*cb)(void *ctx, struct tl_str key, const unsigned char order[TL_STORE_ORDER]),
+                                void *ctx, struct tl_err *err)
 {
     struct notices n = {.cb = cb, .ctx = ctx};
     return walk_in_snapshot(r, TL_SQL_NOTICE_RANGE, TL_SQL_NOTICE_SOME, at, notice_row, &n, err);

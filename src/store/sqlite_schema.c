@@ -35,7 +35,8 @@ static const char *const migrations[TL_SCHEMA_VERSION] = {
     " revision INTEGER NOT NULL, bars INTEGER NOT NULL, last_ts INTEGER NOT NULL, forward_revision INTEGER NOT NULL,"
     " backward_revision INTEGER NOT NULL)",
     /* data: the entry as it is on the wire; ord: 32 bytes of it by which entries of one key are ordered. */
-    "CREATE TABLE entry(key TEXT NOT NULL UNIQUE, data_type TEXT NOT NULL, symbol TEXT NOT NULL, timeframe TEXT NOT NULL,"
+    "CREATE TABLE entry(key TEXT NOT NULL UNIQUE, data_type TEXT NOT NULL, symbol TEXT NOT NULL, timeframe TEXT NOT "
+    "NULL,"
     " ord BLOB NOT NULL, expires_ms INTEGER NOT NULL, data BLOB NOT NULL);"
     "CREATE INDEX entry_expires ON entry(expires_ms);"
     "CREATE TABLE notice(seq INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, ord BLOB NOT NULL);"
@@ -163,9 +164,10 @@ static enum tl_status check_and_make(struct tl_store *store, struct tl_err *err)
     if (st == TL_OK && version == 0 && store->opt.read_only)
         return tl_fail(err, TL_CORRUPT, "%s is empty, not a store", store->path);
     if (st == TL_OK && version < TL_SCHEMA_VERSION && store->opt.read_only)
-        return tl_fail(err, TL_UNSUPPORTED, "%s has schema %lld, this program reads %d: run a command that writes once "
-                       "(tierline calc), it brings the store up to date", store->path, (long long)version,
-                       TL_SCHEMA_VERSION);
+        return tl_fail(err, TL_UNSUPPORTED,
+                       "%s has schema %lld, this program reads %d: run a command that writes once "
+                       "(tierline calc), it brings the store up to date",
+                       store->path, (long long)version, TL_SCHEMA_VERSION);
     if (st == TL_OK && !store->opt.read_only) st = make_schema(&store->writer, version, err);
     return st;
 }

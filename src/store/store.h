@@ -196,9 +196,9 @@ TL_MUSTCHECK enum tl_status tl_store_generations(struct tl_store_reader *, uint6
                                                  bool (*cb)(void *ctx, struct tl_str scope, uint64_t generation),
                                                  void *ctx, uint64_t *last, struct tl_err *err);
 #define TL_FOLLOW_FROM_NOW UINT64_MAX
-/* Keys that were replaced or removed, with the order of what did it, after position *at, in order; *at moves on. TL_FOLLOW_FROM_NOW: nothing is called,
- * *at is set to the newest. CONFLICT: what came after *at was pruned already (the last 100,000 are kept); *at is set to the
- * newest. */
+/* Keys that were replaced or removed, with the order of what did it, after position *at, in order; *at moves on.
+ * TL_FOLLOW_FROM_NOW: nothing is called, *at is set to the newest. CONFLICT: what came after *at was pruned already
+ * (the last 100,000 are kept); *at is set to the newest. */
 TL_MUSTCHECK enum tl_status tl_store_notices(struct tl_store_reader *, uint64_t *at,
                                              bool (*cb)(void *ctx, struct tl_str key,
                                                         const unsigned char order[TL_STORE_ORDER]),

@@ -155,9 +155,10 @@ static void general_cache(void **state)
     expect(r, 0, "", NULL);
     run(r, "cache", "get", "fund_flow", "600519.SH", "--store", "none");
     expect(r, 0, "{\"net\":1}", NULL);
-    run_shell(r, "head -c 3000000 /dev/urandom >blob && $TIER cache put blob X --file blob --store a.db && "
-                 "$TIER cache get blob X --store a.db --redis none | cmp - blob && $TIER cache get blob X --store none | "
-                 "cmp - blob");
+    run_shell(r,
+              "head -c 3000000 /dev/urandom >blob && $TIER cache put blob X --file blob --store a.db && "
+              "$TIER cache get blob X --store a.db --redis none | cmp - blob && $TIER cache get blob X --store none | "
+              "cmp - blob");
     expect(r, 0, NULL, NULL);
     run_shell(r, "head -c 9000000 /dev/zero | $TIER cache put blob Y --file - --store a.db");
     expect(r, 2, NULL, "at most 8388608 bytes");

@@ -96,7 +96,8 @@ static inline void box_got(struct tl_get *op, enum tl_status status)
 }
 
 /* The item's value is the caller's. */
-static inline struct tl_get_item box_get_with(struct box *b, struct tl_get op, const struct tl_key *key, uint64_t deadline)
+static inline struct tl_get_item box_get_with(struct box *b, struct tl_get op, const struct tl_key *key,
+                                              uint64_t deadline)
 {
     bool done = false;
     struct tl_err err;

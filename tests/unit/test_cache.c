@@ -383,13 +383,15 @@ static void five_forms(void **state)
                 {TL_SCOPE_SYMBOL, NULL, "A", {true, true, false, true}},
                 {TL_SCOPE_TYPE, "etf", NULL, {true, true, true, false}},
                 {TL_SCOPE_ALL, NULL, NULL, {true, true, true, true}}};
-    static const struct tl_key keys[4] = {{"etf", "A", "1d"}, {"etf", "A", "1w"}, {"etf", "B", "1d"}, {"tick", "A", "1d"}};
+    static const struct tl_key keys[4] = {
+        {"etf", "A", "1d"}, {"etf", "A", "1w"}, {"etf", "B", "1d"}, {"tick", "A", "1d"}};
     char path[128];
     box_make_store(path);
     for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
         struct box b;
         box_open(&b, NULL, path, NULL);
-        for (int i = 0; i < 4; i++) assert_int_equal(box_put_bytes(&b, &keys[i], "v", 1, NULL, TL_TIER_STORE, 5000), TL_OK);
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(box_put_bytes(&b, &keys[i], "v", 1, NULL, TL_TIER_STORE, 5000), TL_OK);
         struct tl_key key = {.data_type = rows[r].type, .symbol = rows[r].symbol, .timeframe = "1d"};
         struct box_invalidated done = {.done = false};
         struct tl_invalidate op = {.user = &done};
@@ -477,7 +479,8 @@ static void bad_input(void **state)
     struct tl_key key = {.data_type = "t"};
     struct tl_put put = {.wait = TL_TIER_NONE};
     char *big = calloc(TL_ENTRY_MAX + 1, 1);
-    assert_int_equal(tl_cache_put(b.cache, &put, &key, big, TL_ENTRY_MAX + 1, NULL, 1000, box_put_cb, &err), TL_TOO_LARGE);
+    assert_int_equal(tl_cache_put(b.cache, &put, &key, big, TL_ENTRY_MAX + 1, NULL, 1000, box_put_cb, &err),
+                     TL_TOO_LARGE);
     assert_int_equal(box_put_bytes(&b, &key, big, TL_ENTRY_MAX, NULL, TL_TIER_NONE, 1000), TL_OK);
     free(big);
     struct tl_get_item item = box_get(&b, "t", NULL);
@@ -489,13 +492,20 @@ static void bad_input(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(memory_alone),        cmocka_unit_test(through_the_store),
-        cmocka_unit_test(through_redis),       cmocka_unit_test(every_tier),
-        cmocka_unit_test(another_store_is_refused), cmocka_unit_test(freshness_by_type),
-        cmocka_unit_test(one_flight),          cmocka_unit_test(failures_are_shared_and_short),
-        cmocka_unit_test(deadlines),           cmocka_unit_test(invalidation_beats_a_load),
-        cmocka_unit_test(close_waits_for_loads), cmocka_unit_test(five_forms),
-        cmocka_unit_test(many_at_once),        cmocka_unit_test(bad_input),
+        cmocka_unit_test(memory_alone),
+        cmocka_unit_test(through_the_store),
+        cmocka_unit_test(through_redis),
+        cmocka_unit_test(every_tier),
+        cmocka_unit_test(another_store_is_refused),
+        cmocka_unit_test(freshness_by_type),
+        cmocka_unit_test(one_flight),
+        cmocka_unit_test(failures_are_shared_and_short),
+        cmocka_unit_test(deadlines),
+        cmocka_unit_test(invalidation_beats_a_load),
+        cmocka_unit_test(close_waits_for_loads),
+        cmocka_unit_test(five_forms),
+        cmocka_unit_test(many_at_once),
+        cmocka_unit_test(bad_input),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

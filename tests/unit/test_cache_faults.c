@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What can go wrong below the cache, with a real redis-server: in each case no call hangs past its deadline, nothing that
- * was acknowledged is lost, the counters tell, and it mends itself without a restart. */
+/* What can go wrong below the cache, with a real redis-server: in each case no call hangs past its deadline, nothing
+ * that was acknowledged is lost, the counters tell, and it mends itself without a restart. */
 #include "support.h"
 
 #include "cache_fixture.h"
@@ -198,7 +198,8 @@ static void memory_full(void **state)
     assert_int_equal(box_ready(&w.b, NULL), TL_OK);
     assert_int_equal(box_put(&w.b, "etf", "A", "one", TL_TIER_STORE), TL_OK);
     assert_true(redis_do(&w.s, out, "CONFIG", "SET", "maxmemory", "1"));
-    assert_int_equal(box_put(&w.b, "etf", "A", "two", TL_TIER_STORE), TL_OK); /* Redis refuses it, and has the old one */
+    assert_int_equal(box_put(&w.b, "etf", "A", "two", TL_TIER_STORE),
+                     TL_OK); /* Redis refuses it, and has the old one */
     assert_true(box_stats(&w.b).redis.skipped >= 1);
     assert_true(redis_do(&w.s, out, "CONFIG", "SET", "maxmemory", "0"));
     box_spin(&w.b, 200);
@@ -216,12 +217,14 @@ static void poisoned(void **state)
     char out[256];
     static const struct {
         const char *argv[6];
-    } rows[] = {{{"SET", "tierline:cache:{A}:etf:-", "x"}},
-                {{"SET", "tierline:cache:{A}:etf:-", "TLE\x01garbage that is longer than a header, but is no entry of ours!!"}},
-                {{"SET", "tierline:cache:{A}:etf:-", "TLE\x02 another format, longer than a header too............................"}},
-                {{"SETRANGE", "tierline:cache:{A}:etf:-", "536870900", "512 MB"}},
-                {{"SETRANGE", "tierline:cache:{A}:etf:-", "70", "!"}}, /* over a good one: its checksum */
-                {{"HSET", "tierline:cache:{A}:etf:-", "a", "b"}}};
+    } rows[] = {
+        {{"SET", "tierline:cache:{A}:etf:-", "x"}},
+        {{"SET", "tierline:cache:{A}:etf:-", "TLE\x01garbage that is longer than a header, but is no entry of ours!!"}},
+        {{"SET", "tierline:cache:{A}:etf:-",
+          "TLE\x02 another format, longer than a header too............................"}},
+        {{"SETRANGE", "tierline:cache:{A}:etf:-", "536870900", "512 MB"}},
+        {{"SETRANGE", "tierline:cache:{A}:etf:-", "70", "!"}}, /* over a good one: its checksum */
+        {{"HSET", "tierline:cache:{A}:etf:-", "a", "b"}}};
     begin(&w, NULL);
     assert_int_equal(box_ready(&w.b, NULL), TL_OK);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -315,10 +318,11 @@ static void queue_is_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(absent_at_start),    cmocka_unit_test(away_and_back),  cmocka_unit_test(killed_and_restarted),
-        cmocka_unit_test(flushed),            cmocka_unit_test(connections_killed), cmocka_unit_test(wrong_password),
-        cmocka_unit_test(memory_full),        cmocka_unit_test(poisoned),       cmocka_unit_test(not_redis_at_all),
-        cmocka_unit_test(queue_is_bounded),
+        cmocka_unit_test(absent_at_start),      cmocka_unit_test(away_and_back),
+        cmocka_unit_test(killed_and_restarted), cmocka_unit_test(flushed),
+        cmocka_unit_test(connections_killed),   cmocka_unit_test(wrong_password),
+        cmocka_unit_test(memory_full),          cmocka_unit_test(poisoned),
+        cmocka_unit_test(not_redis_at_all),     cmocka_unit_test(queue_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

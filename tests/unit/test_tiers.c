@@ -288,10 +288,26 @@ static void closes_in_a_callback(const char *name)
 }
 
 #define EACH(test)                                                                                                     \
-    static void test##_fake(void **state) { (void)state; test("fake"); }                                               \
-    static void test##_memory(void **state) { (void)state; test("memory"); }                                           \
-    static void test##_redis(void **state) { (void)state; test("redis"); }                                             \
-    static void test##_store(void **state) { (void)state; test("store"); }
+    static void test##_fake(void **state)                                                                              \
+    {                                                                                                                  \
+        (void)state;                                                                                                   \
+        test("fake");                                                                                                  \
+    }                                                                                                                  \
+    static void test##_memory(void **state)                                                                            \
+    {                                                                                                                  \
+        (void)state;                                                                                                   \
+        test("memory");                                                                                                \
+    }                                                                                                                  \
+    static void test##_redis(void **state)                                                                             \
+    {                                                                                                                  \
+        (void)state;                                                                                                   \
+        test("redis");                                                                                                 \
+    }                                                                                                                  \
+    static void test##_store(void **state)                                                                             \
+    {                                                                                                                  \
+        (void)state;                                                                                                   \
+        test("store");                                                                                                 \
+    }
 EACH(conforms)
 EACH(expires)
 EACH(many)
