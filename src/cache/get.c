@@ -117,9 +117,8 @@ static void leave_flight(struct waiter *w)
     w->state->waiting--;
 }
 
-static void op_done(struct tl_soon *s)
+static void end_op(struct tl_cache *c, struct tl_get_state *st)
 {
-    struct tl_get_state *st = (struct tl_get_state *)(void *)((char *)s - offsetof(struct tl_get_state, done));
     struct tl_get *op = st->op;
     enum tl_status status = op->items[0].status;
     for (size_t i = 0; op->items != &op->item && i < st->n; i++) {
@@ -127,17 +126,23 @@ static void op_done(struct tl_soon *s)
         if (op->items[i].status != TL_OK) status = TL_SOME_FAILED;
     }
     for (size_t i = 0; i < st->n; i++) tl_entry_unref(st->waiters[i].stale);
-    if (st->prev)
-        st->prev->next = st->next;
+    if (c->gets == st)
+        c->gets = st->next;
     else
-        st->cache->gets = st->next;
+        st->prev->next = st->next;
     if (st->next) st->next->prev = st->prev;
-    tl_alarm_clear(st->cache->alarms, &st->deadline);
-    tl_alarm_clear(st->cache->alarms, &st->soft);
+    tl_alarm_clear(c->alarms, &st->deadline);
+    tl_alarm_clear(c->alarms, &st->soft);
     tl_get_cb *cb = st->cb;
     op->state = NULL;
     free(st);
     cb(op, status);
+}
+
+static void op_done(struct tl_soon *s)
+{
+    struct tl_get_state *st = (struct tl_get_state *)(void *)((char *)s - offsetof(struct tl_get_state, done));
+    end_op(st->cache, st);
 }
 
 static void op_check(struct tl_get_state *st)
@@ -661,7 +666,7 @@ void tl_gets_end(struct tl_cache *c)
         struct tl_get_state *st = c->gets;
         tl_cache_get_cancel(c, st->op);
         tl_soon_cancel(c->alarms, &st->done);
-        op_done(&st->done);
+        end_op(c, st);
     }
 }
 

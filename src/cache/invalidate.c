@@ -31,23 +31,23 @@ struct tl_invalidate_state {
     enum tl_status status;
 };
 
-static void unlink_op(struct tl_invalidate_state *st)
+static void unlink_op(struct tl_cache *c, struct tl_invalidate_state *st)
 {
-    if (st->prev)
-        st->prev->next = st->next;
+    if (c->invalidates == st)
+        c->invalidates = st->next;
     else
-        st->cache->invalidates = st->next;
+        st->prev->next = st->next;
     if (st->next) st->next->prev = st->prev;
-    tl_alarm_clear(st->cache->alarms, &st->deadline);
-    tl_soon_cancel(st->cache->alarms, &st->done);
+    tl_alarm_clear(c->alarms, &st->deadline);
+    tl_soon_cancel(c->alarms, &st->done);
 }
 
 /* The op ends; the memory stays for as long as anything works in it. */
-static void end_op(struct tl_invalidate_state *st, enum tl_status status)
+static void end_op(struct tl_cache *c, struct tl_invalidate_state *st, enum tl_status status)
 {
     struct tl_invalidate *op = st->op;
     if (!op) return;
-    unlink_op(st);
+    unlink_op(c, st);
     st->op = NULL;
     op->state = NULL;
     tl_invalidate_cb *cb = st->cb;
@@ -61,14 +61,14 @@ static void op_done(struct tl_soon *s)
 {
     struct tl_invalidate_state *st =
         (struct tl_invalidate_state *)(void *)((char *)s - offsetof(struct tl_invalidate_state, done));
-    end_op(st, st->status);
+    end_op(st->cache, st, st->status);
 }
 
 static void on_deadline(struct tl_alarm *a)
 {
     struct tl_invalidate_state *st =
         (struct tl_invalidate_state *)(void *)((char *)a - offsetof(struct tl_invalidate_state, deadline));
-    end_op(st, TL_TIMEOUT);
+    end_op(st->cache, st, TL_TIMEOUT);
 }
 
 /* The work is over; the op, if it is still there, ends in the next turn. */
@@ -191,5 +191,5 @@ enum tl_status tl_cache_invalidate(struct tl_cache *c, struct tl_invalidate *op,
 
 void tl_invalidates_end(struct tl_cache *c)
 {
-    while (c->invalidates) end_op(c->invalidates, TL_CANCELLED);
+    while (c->invalidates) end_op(c, c->invalidates, TL_CANCELLED);
 }

@@ -57,13 +57,12 @@ struct follow {
 
 /* ---- ready ---- */
 
-static void answer_ready(struct tl_ready *r, enum tl_status status, const struct tl_err *err)
+static void answer_ready(struct tl_cache *c, struct tl_ready *r, enum tl_status status, const struct tl_err *err)
 {
-    struct tl_cache *c = r->cache;
-    if (r->prev)
-        r->prev->next = r->next;
-    else
+    if (c->readies == r)
         c->readies = r->next;
+    else
+        r->prev->next = r->next;
     if (r->next) r->next->prev = r->prev;
     tl_alarm_clear(c->alarms, &r->deadline);
     tl_soon_cancel(c->alarms, &r->soon);
@@ -76,7 +75,7 @@ static void answer_readies(struct tl_cache *c)
     enum tl_status st = c->redis_state == TL_REDIS_NONE || c->redis_state == TL_REDIS_JOINED ? TL_OK
                         : c->redis_state == TL_REDIS_REFUSED                                 ? TL_CONFLICT
                                                                                              : TL_IO;
-    while (c->readies && c->decided) answer_ready(c->readies, st, &c->redis_why);
+    while (c->readies && c->decided) answer_ready(c, c->readies, st, &c->redis_why);
 }
 
 static void on_ready_soon(struct tl_soon *s)
@@ -90,7 +89,7 @@ static void on_ready_deadline(struct tl_alarm *a)
     struct tl_ready *r = (struct tl_ready *)(void *)((char *)a - offsetof(struct tl_ready, deadline));
     struct tl_err err;
     (void)tl_fail(&err, TL_TIMEOUT, "Redis did not answer in time");
-    answer_ready(r, TL_TIMEOUT, &err);
+    answer_ready(r->cache, r, TL_TIMEOUT, &err);
 }
 
 enum tl_status tl_cache_ready(struct tl_cache *c, uint64_t deadline_ms,
@@ -641,7 +640,7 @@ void tl_peers_end(struct tl_cache *c)
     }
     if (c->meeting) release_mirrors(c->meeting, TL_CANCELLED);
     (void)tl_fail(&err, TL_CANCELLED, "the cache is being closed");
-    while (c->readies) answer_ready(c->readies, TL_CANCELLED, &err);
+    while (c->readies) answer_ready(c, c->readies, TL_CANCELLED, &err);
 }
 
 void tl_peers_free(struct tl_cache *c)

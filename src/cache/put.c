@@ -23,25 +23,30 @@ struct tl_put_state {
     struct put_wait waits[];
 };
 
-static void op_done(struct tl_soon *s)
+static void end_op(struct tl_cache *c, struct tl_put_state *st)
 {
-    struct tl_put_state *st = (struct tl_put_state *)(void *)((char *)s - offsetof(struct tl_put_state, done));
     struct tl_put *op = st->op;
     enum tl_status status = op->items[0].status;
     for (size_t i = 0; op->items != &op->item && i < st->n; i++) {
         if (i == 0) status = TL_OK;
         if (op->items[i].status != TL_OK) status = TL_SOME_FAILED;
     }
-    if (st->prev)
-        st->prev->next = st->next;
+    if (c->puts == st)
+        c->puts = st->next;
     else
-        st->cache->puts = st->next;
+        st->prev->next = st->next;
     if (st->next) st->next->prev = st->prev;
-    tl_alarm_clear(st->cache->alarms, &st->deadline);
+    tl_alarm_clear(c->alarms, &st->deadline);
     tl_put_cb *cb = st->cb;
     op->state = NULL;
     free(st);
     cb(op, status);
+}
+
+static void op_done(struct tl_soon *s)
+{
+    struct tl_put_state *st = (struct tl_put_state *)(void *)((char *)s - offsetof(struct tl_put_state, done));
+    end_op(st->cache, st);
 }
 
 static void op_check(struct tl_put_state *st)
@@ -84,7 +89,7 @@ void tl_puts_end(struct tl_cache *c)
         struct tl_put_state *st = c->puts;
         end_all(st, TL_CANCELLED);
         tl_soon_cancel(c->alarms, &st->done);
-        op_done(&st->done);
+        end_op(c, st);
     }
 }
 

@@ -178,12 +178,17 @@ static enum tl_status get(struct session *s, struct tl_err *err)
     if (age && !tl_duration_parse(tl_str(age), &max_age))
         return tl_fail(err, TL_INVALID, "--max-age: '%s' is not a time like 500ms, 30s or 5m", age);
     if (age && max_age == 0) max_age = TL_AGE_NOW;
-    TL_AUTOFREE char *list = strdup(tl_cli_arg(cli, 2) ? tl_cli_arg(cli, 2) : "");
+    const char *symbols = tl_cli_arg(cli, 2) ? tl_cli_arg(cli, 2) : "";
+    TL_AUTOFREE char *list = tl_calloc(strlen(symbols) + 1, 1);
     TL_AUTOFREE struct tl_get_item *items = tl_calloc(KEYS_MAX, sizeof *items);
     if (!list || !items) return tl_fail(err, TL_NOMEM, "no memory for the keys");
-    for (char *at = list, *word; (word = strsep(&at, ",")) != NULL;) {
+    memcpy(list, symbols, strlen(symbols));
+    for (char *at = list; at;) {
         if (n == KEYS_MAX) return tl_fail(err, TL_TOO_LARGE, "at most %d symbols at once", KEYS_MAX);
-        items[n++].key = (struct tl_key){type, word[0] ? word : NULL, tl_cli_opt(cli, "timeframe")};
+        char *comma = strchr(at, ',');
+        if (comma) *comma = '\0';
+        items[n++].key = (struct tl_key){type, at[0] ? at : NULL, tl_cli_opt(cli, "timeframe")};
+        at = comma ? comma + 1 : NULL;
     }
     enum tl_status st = begin(s, false, err);
     if (st != TL_OK) return st;

@@ -157,21 +157,21 @@ static enum tl_status write_entry(struct tl_store *store, const struct tl_store_
 {
     struct tl_db *db = &store->writer;
     size_t n = e->head.n + e->body.n;
-    TL_AUTOFREE char *both = malloc(n ? n : 1);
+    sqlite3_stmt *s = tl_db_stmt(db, TL_SQL_ENTRY_PUT, err);
+    if (!s) return TL_IO;
+    char *both = malloc(n ? n : 1);
     if (!both) return tl_fail(err, TL_NOMEM, "no memory for an entry of %zu bytes", n);
     if (e->head.n) memcpy(both, e->head.p, e->head.n);
     if (e->body.n) memcpy(both + e->head.n, e->body.p, e->body.n);
-    sqlite3_stmt *s = tl_db_stmt(db, TL_SQL_ENTRY_PUT, err);
-    if (!s) return TL_IO;
     sqlite3_bind_text(s, 1, e->key.p, (int)e->key.n, SQLITE_STATIC);
     sqlite3_bind_text(s, 2, e->data_type.n ? e->data_type.p : "", (int)e->data_type.n, SQLITE_STATIC);
     sqlite3_bind_text(s, 3, e->symbol.n ? e->symbol.p : "", (int)e->symbol.n, SQLITE_STATIC);
     sqlite3_bind_text(s, 4, e->timeframe.n ? e->timeframe.p : "", (int)e->timeframe.n, SQLITE_STATIC);
     sqlite3_bind_blob(s, 5, e->order, TL_STORE_ORDER, SQLITE_STATIC);
     sqlite3_bind_int64(s, 6, e->expires_ms);
-    sqlite3_bind_blob(s, 7, both, (int)n, SQLITE_STATIC);
+    sqlite3_bind_blob(s, 7, both, (int)n, free);
     enum tl_status st = tl_db_run(db, s, err, "writing an entry");
-    sqlite3_clear_bindings(s); /* what was bound is freed here */
+    sqlite3_clear_bindings(s); /* frees it */
     return st;
 }
 
