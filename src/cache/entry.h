@@ -28,20 +28,21 @@ struct tl_entry {
     _Atomic uint32_t refs;
     uint32_t n;                  /* payload bytes */
     _Atomic uint64_t generation; /* newest invalidation that was known before the value's source was read */
+    /* Packed to its 30 bytes for what follows to fit in; its fields lie aligned nevertheless. */
     union {
-        struct { /* kind SERIES: ordered by (revision, bars, last_ts), kernel_version, token */
+        struct __attribute__((packed)) { /* kind SERIES: ordered by (revision, bars, last_ts), kernel_version, token */
             int64_t revision, last_ts;
             uint64_t token;
             uint32_t bars;
             uint16_t kernel_version;
         } series;
-        struct { /* kind GENERAL */
+        struct __attribute__((packed)) { /* kind GENERAL */
             int64_t ms;
             uint64_t instance;
             uint32_t seq;
             uint32_t soft_ttl_ms, hard_ttl_ms; /* after ms; TL_TTL_NEVER */
         } general;
-    };
+    } __attribute__((packed, aligned(2)));
     uint8_t kind;
     uint8_t failure; /* 0: a value; otherwise the failure -status, payload is its text */
     uint8_t key_n;

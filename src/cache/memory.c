@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The memory tier: shards, each behind its mutex, and one budget of bytes for all of them. Bytes are taken from the
+/* The memory tier: shards, each behind its locks, and one budget of bytes for all of them. Bytes are taken from the
  * budget before anything is kept, so the bound holds at every moment; room is made in the putting shard first, then in
  * the others. No call holds two locks, and entries are freed outside of them. The hit ratio that a shard does not know
  * of the others costs is measured against one queue for all (bench_memory). Values are never read here. */
@@ -62,7 +62,8 @@ static uint32_t tick_of(const struct tl_memory *m, int64_t expires_ms)
 /* Asks for the time only when it matters. */
 static bool is_expired(const struct tl_memory *m, const struct tl_node *n)
 {
-    return n->expires != TL_TICK_NEVER && tl_tick_due(n->expires, tick_now(m));
+    uint32_t expires = tl_node_expires(n);
+    return expires != TL_TICK_NEVER && tl_tick_due(expires, tick_now(m));
 }
 
 /* ---- putting ---- */
@@ -74,10 +75,10 @@ static bool make_room(struct tl_memory *m, const struct tl_shard *own, size_t by
     unsigned at = (unsigned)(own - m->shards), empty = 0;
     while (!tl_budget_take(&m->budget, bytes)) {
         struct tl_shard *s = &m->shards[at];
-        pthread_mutex_lock(&s->lock);
+        tl_shard_lock(s);
         struct tl_entry *e = tl_shard_evict(s);
         bool rich = s->small.bytes + s->main.bytes > m->share_bytes;
-        pthread_mutex_unlock(&s->lock);
+        tl_shard_unlock(s);
         empty = e ? 0 : empty + 1;
         tl_entry_unref(e);
         if (empty > m->n_shards) return false; /* tables alone fill it */
@@ -125,10 +126,10 @@ bool tl_memory_put(struct tl_memory *m, struct tl_entry *e, int64_t expires_ms)
     enum outcome result = NEEDS_BYTES;
     while (again) {
         struct tl_entry *gone = NULL;
-        pthread_mutex_lock(&s->lock);
+        tl_shard_lock(s);
         result = put_locked(m, s, hash, e, expires, &taken, &gone);
         if (result == NEEDS_TABLES) gone = tl_shard_evict(s); /* leaves its node and cell to this one */
-        pthread_mutex_unlock(&s->lock);
+        tl_shard_unlock(s);
         again = result == NEEDS_TABLES && (gone || (tries++ < MAX_TRIES && make_room(m, s, TABLES_BYTES)));
         if (again && !gone) tl_budget_give(&m->budget, TABLES_BYTES);
         if (result == NEEDS_BYTES) taken = again = make_room(m, s, bytes);
@@ -136,9 +137,9 @@ bool tl_memory_put(struct tl_memory *m, struct tl_entry *e, int64_t expires_ms)
     }
     if (result == DONE) return true;
     if (taken) tl_budget_give(&m->budget, bytes);
-    pthread_mutex_lock(&s->lock);
+    tl_shard_lock(s);
     s->refused++;
-    pthread_mutex_unlock(&s->lock);
+    tl_shard_unlock(s);
     return false;
 }
 
@@ -148,23 +149,16 @@ struct tl_entry *tl_memory_get(struct tl_memory *m, struct tl_str key)
 {
     uint64_t hash = tl_hash64(key.p, key.n);
     struct tl_shard *s = shard_of(m, hash);
-    struct tl_entry *e = NULL, *gone = NULL;
-    pthread_mutex_lock(&s->lock);
+    struct tl_entry *e = NULL;
+    struct tl_lane *lane = tl_shard_read(s);
     uint32_t i = tl_shard_find(s, key, hash);
-    if (i != TL_NO_NODE) {
-        struct tl_node *n = tl_shard_node(s, i);
-        if (is_expired(m, n)) {
-            gone = tl_shard_remove(s, i);
-            s->expired++;
-        } else {
-            n->uses = TL_MIN(n->uses + 1u, (unsigned)TL_SHARD_USES_MAX) & TL_SHARD_USES_MAX;
-            e = tl_entry_ref(tl_node_entry(n));
-        }
+    if (i != TL_NO_NODE && !is_expired(m, tl_shard_node(s, i))) { /* the expired stay for tl_memory_expire */
+        tl_node_use(tl_shard_node(s, i));
+        e = tl_entry_ref(tl_node_entry(tl_shard_node(s, i)));
     }
-    s->hits += e != NULL;
-    s->misses += e == NULL;
-    pthread_mutex_unlock(&s->lock);
-    tl_entry_unref(gone);
+    lane->hits += e != NULL;
+    lane->misses += e == NULL;
+    pthread_mutex_unlock(&lane->lock);
     return e;
 }
 
@@ -173,13 +167,13 @@ bool tl_memory_del(struct tl_memory *m, struct tl_str key, const struct tl_entry
     uint64_t hash = tl_hash64(key.p, key.n);
     struct tl_shard *s = shard_of(m, hash);
     struct tl_entry *gone = NULL;
-    pthread_mutex_lock(&s->lock);
+    tl_shard_lock(s);
     uint32_t i = tl_shard_find(s, key, hash);
     if (i != TL_NO_NODE && (!older_than || tl_entry_cmp(tl_node_entry(tl_shard_node(s, i)), older_than) < 0)) {
         gone = tl_shard_remove(s, i);
         s->deleted++;
     }
-    pthread_mutex_unlock(&s->lock);
+    tl_shard_unlock(s);
     bool dropped = gone != NULL;
     tl_entry_unref(gone);
     return dropped;
@@ -191,9 +185,9 @@ void tl_memory_clear(struct tl_memory *m)
     for (unsigned k = 0; k < m->n_shards; k++) {
         size_t n;
         do {
-            pthread_mutex_lock(&m->shards[k].lock);
+            tl_shard_lock(&m->shards[k]);
             n = tl_shard_drain(&m->shards[k], gone, BATCH);
-            pthread_mutex_unlock(&m->shards[k].lock);
+            tl_shard_unlock(&m->shards[k]);
             unref_all(gone, n);
         } while (n == BATCH);
     }
@@ -208,9 +202,9 @@ size_t tl_memory_expire(struct tl_memory *m, size_t max)
     for (unsigned k = 0; k < m->n_shards && found < max;) {
         struct tl_shard *s = &m->shards[(at + k) & (m->n_shards - 1)];
         size_t want = TL_MIN(max - found, (size_t)BATCH);
-        pthread_mutex_lock(&s->lock);
+        tl_shard_lock(s);
         size_t n = tl_shard_expire(s, now, gone, want);
-        pthread_mutex_unlock(&s->lock);
+        tl_shard_unlock(s);
         unref_all(gone, n);
         found += n;
         if (n < want)
@@ -226,17 +220,17 @@ size_t tl_memory_expire(struct tl_memory *m, size_t max)
 /* By use counter; of those used alike, what earned its place in main before what is new. 0: none. */
 static unsigned level_of(const struct tl_node *n, uint32_t now)
 {
-    if (n->queue == TL_QUEUE_FREE || tl_tick_due(n->expires, now)) return 0;
-    return 1u + 2u * n->uses + (n->queue == TL_QUEUE_MAIN);
+    if (tl_node_queue(n) == TL_QUEUE_FREE || tl_tick_due(tl_node_expires(n), now)) return 0;
+    return 1u + 2u * tl_node_uses(n) + (tl_node_queue(n) == TL_QUEUE_MAIN);
 }
 
 static void count_levels(struct tl_memory *m, uint32_t now, size_t counts[LEVELS + 1])
 {
     for (unsigned k = 0; k < m->n_shards; k++) {
         struct tl_shard *s = &m->shards[k];
-        pthread_mutex_lock(&s->lock);
+        tl_shard_lock(s);
         for (uint32_t i = 0; i < s->n_chunks * TL_SHARD_CHUNK; i++) counts[level_of(tl_shard_node(s, i), now)]++;
-        pthread_mutex_unlock(&s->lock);
+        tl_shard_unlock(s);
     }
 }
 
@@ -255,13 +249,13 @@ size_t tl_memory_hottest(struct tl_memory *m, struct tl_entry **out, size_t max)
     for (size_t i = 0; i < total; i++) out[i] = NULL;
     for (unsigned k = 0; k < m->n_shards; k++) {
         struct tl_shard *s = &m->shards[k];
-        pthread_mutex_lock(&s->lock);
+        tl_shard_lock(s);
         for (uint32_t i = 0; i < s->n_chunks * TL_SHARD_CHUNK; i++) {
             const struct tl_node *node = tl_shard_node(s, i);
             unsigned level = level_of(node, now);
             if (level && at[level] < end[level]) out[at[level]++] = tl_entry_ref(tl_node_entry(node));
         }
-        pthread_mutex_unlock(&s->lock);
+        tl_shard_unlock(s);
     }
     for (size_t i = 0; i < total; i++)
         if (out[i]) out[n++] = out[i];
@@ -273,9 +267,11 @@ void tl_memory_stats(const struct tl_memory *m, struct tl_memory_stats *out)
     *out = (struct tl_memory_stats){.cap_bytes = m->budget.cap};
     for (unsigned k = 0; k < m->n_shards; k++) {
         struct tl_shard *s = &m->shards[k];
-        pthread_mutex_lock(&s->lock);
-        out->hits += s->hits;
-        out->misses += s->misses;
+        tl_shard_lock(s);
+        for (int i = 0; i < TL_SHARD_LANES; i++) {
+            out->hits += s->lanes[i].hits;
+            out->misses += s->lanes[i].misses;
+        }
         out->puts += s->puts;
         out->replaced += s->replaced;
         out->refused += s->refused;
@@ -285,7 +281,7 @@ void tl_memory_stats(const struct tl_memory *m, struct tl_memory_stats *out)
         out->entries += s->n;
         out->payload_bytes += s->payload_bytes;
         out->key_bytes += s->key_bytes;
-        pthread_mutex_unlock(&s->lock);
+        tl_shard_unlock(s);
     }
     out->bytes = atomic_load_explicit(&m->budget.bytes, memory_order_relaxed);
 }

@@ -72,13 +72,13 @@ static void give_block(struct tl_shard *s, void *p)
 
 static struct tl_fifo *fifo_of(struct tl_shard *s, const struct tl_node *n)
 {
-    return n->queue == TL_QUEUE_SMALL ? &s->small : &s->main;
+    return tl_node_queue(n) == TL_QUEUE_SMALL ? &s->small : &s->main;
 }
 
 static void fifo_push(struct tl_shard *s, uint32_t i, enum tl_queue queue, size_t bytes)
 {
     struct tl_node *n = tl_shard_node(s, i);
-    n->queue = queue;
+    tl_node_set(n, queue, tl_node_uses(n), tl_node_expires(n));
     struct tl_fifo *f = fifo_of(s, n);
     n->prev = f->newest;
     n->next = TL_NO_NODE;
@@ -192,7 +192,7 @@ static bool grow_table(struct tl_shard *s)
     s->table = table;
     s->n_table = n;
     for (uint32_t i = 0; i < s->n_chunks * TL_SHARD_CHUNK; i++)
-        if (tl_shard_node(s, i)->queue != TL_QUEUE_FREE) table_add(s, hash_of_node(s, i), i);
+        if (tl_node_queue(tl_shard_node(s, i)) != TL_QUEUE_FREE) table_add(s, hash_of_node(s, i), i);
     give_block(s, old);
     give_block(s, s->ghost);
     s->ghost = ghost;
@@ -270,7 +270,7 @@ static bool ghost_knows(struct tl_shard *s, uint64_t hash)
 
 bool tl_shard_init(struct tl_shard *s, struct tl_budget *budget)
 {
-    pthread_mutex_init(&s->lock, NULL);
+    for (int i = 0; i < TL_SHARD_LANES; i++) pthread_mutex_init(&s->lanes[i].lock, NULL);
     s->budget = budget;
     s->n_table = s->n_ghost = FIRST_TABLE;
     s->free = s->small.oldest = s->small.newest = s->main.oldest = s->main.newest = TL_NO_NODE;
@@ -287,7 +287,27 @@ void tl_shard_release(struct tl_shard *s)
     free(s->chunks);
     free(s->table);
     free(s->ghost);
-    pthread_mutex_destroy(&s->lock);
+    for (int i = 0; i < TL_SHARD_LANES; i++) pthread_mutex_destroy(&s->lanes[i].lock);
+}
+
+struct tl_lane *tl_shard_read(struct tl_shard *s)
+{
+    static _Atomic unsigned threads;
+    static _Thread_local unsigned thread; /* 0: not numbered yet */
+    if (!thread) thread = atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) + 1;
+    struct tl_lane *lane = &s->lanes[thread % TL_SHARD_LANES];
+    pthread_mutex_lock(&lane->lock);
+    return lane;
+}
+
+void tl_shard_lock(struct tl_shard *s)
+{
+    for (int i = 0; i < TL_SHARD_LANES; i++) pthread_mutex_lock(&s->lanes[i].lock);
+}
+
+void tl_shard_unlock(struct tl_shard *s)
+{
+    for (int i = TL_SHARD_LANES; i-- > 0;) pthread_mutex_unlock(&s->lanes[i].lock);
 }
 
 static void set_entry(struct tl_node *n, struct tl_entry *e)
@@ -300,7 +320,8 @@ static void set_entry(struct tl_node *n, struct tl_entry *e)
 static void set_expires(struct tl_shard *s, uint32_t i, uint32_t expires)
 {
     struct tl_node_chunk *c = &s->chunks[i / TL_SHARD_CHUNK];
-    c->nodes[i % TL_SHARD_CHUNK].expires = expires & TL_TICK_NEVER;
+    struct tl_node *n = &c->nodes[i % TL_SHARD_CHUNK];
+    tl_node_set(n, tl_node_queue(n), tl_node_uses(n), expires & TL_TICK_NEVER);
     if (expires == TL_TICK_NEVER) return;
     c->due = tl_tick_sooner(c->due, expires);
     s->due = tl_tick_sooner(s->due, expires);
@@ -313,7 +334,7 @@ bool tl_shard_insert(struct tl_shard *s, uint64_t hash, struct tl_entry *e, uint
     uint32_t i = s->free;
     struct tl_node *n = tl_shard_node(s, i);
     s->free = n->next;
-    n->uses = 0;
+    tl_node_set(n, TL_QUEUE_FREE, 0, TL_TICK_NEVER);
     set_entry(n, e);
     set_expires(s, i, expires);
     table_add(s, hash, i);
@@ -343,7 +364,7 @@ static struct tl_entry *remove_hashed(struct tl_shard *s, uint32_t i, uint64_t h
     size_t bytes = heap_bytes(e);
     table_remove(s, hash, i);
     fifo_take(s, i, bytes);
-    n->queue = TL_QUEUE_FREE;
+    tl_node_set(n, TL_QUEUE_FREE, 0, TL_TICK_NEVER);
     n->next = s->free;
     s->free = i;
     s->n--;
@@ -361,9 +382,9 @@ struct tl_entry *tl_shard_remove(struct tl_shard *s, uint32_t i)
 static void move_to_main(struct tl_shard *s, uint32_t i, unsigned uses)
 {
     struct tl_node *n = tl_shard_node(s, i);
-    size_t bytes = n->queue == TL_QUEUE_MAIN ? 0 : heap_bytes(tl_node_entry(n));
+    size_t bytes = tl_node_queue(n) == TL_QUEUE_MAIN ? 0 : heap_bytes(tl_node_entry(n));
     fifo_take(s, i, bytes);
-    n->uses = uses & TL_SHARD_USES_MAX;
+    tl_node_set(n, TL_QUEUE_MAIN, uses & TL_SHARD_USES_MAX, tl_node_expires(n));
     fifo_push(s, i, TL_QUEUE_MAIN, bytes);
 }
 
@@ -373,7 +394,7 @@ struct tl_entry *tl_shard_evict(struct tl_shard *s)
         bool small = s->small.n && (!s->main.n || s->small.bytes * 10 >= s->small.bytes + s->main.bytes);
         uint32_t i = small ? s->small.oldest : s->main.oldest;
         if (i == TL_NO_NODE) return NULL;
-        unsigned uses = tl_shard_node(s, i)->uses;
+        unsigned uses = tl_node_uses(tl_shard_node(s, i));
         if (small && uses > 1) {
             move_to_main(s, i, 0);
         } else if (!small && uses > 0) {
@@ -394,11 +415,11 @@ static size_t expire_chunk(struct tl_shard *s, size_t chunk, uint32_t now, struc
     uint32_t due = TL_TICK_NEVER, first = (uint32_t)(chunk * TL_SHARD_CHUNK);
     for (uint32_t i = first; i < first + TL_SHARD_CHUNK; i++) {
         const struct tl_node *node = tl_shard_node(s, i);
-        if (node->queue == TL_QUEUE_FREE || node->expires == TL_TICK_NEVER) continue;
-        if (n < max && tl_tick_due(node->expires, now))
+        if (tl_node_queue(node) == TL_QUEUE_FREE || tl_node_expires(node) == TL_TICK_NEVER) continue;
+        if (n < max && tl_tick_due(tl_node_expires(node), now))
             out[n++] = tl_shard_remove(s, i);
         else
-            due = tl_tick_sooner(due, node->expires);
+            due = tl_tick_sooner(due, tl_node_expires(node));
     }
     s->chunks[chunk].due = due;
     return n;
