@@ -65,6 +65,8 @@ struct tl_cache_options {
     unsigned store_threads;          /* that read the store; 0: 2 */
     bool read_only;                  /* never writes to the store */
     int log_level;                   /* 0 debug 1 info 2 warnings 3 errors, negative: no log. On standard error */
+    uint32_t hot_keys;               /* how many of the most used keys are remembered for tl_cache_warm, once a minute
+                                      * and when the cache is closed; at most 100,000, 0: none */
     const struct tl_ttl_rule *rules; /* [borrow: until open returns] */
     size_t n_rules;
 };
@@ -186,11 +188,27 @@ TL_MUSTCHECK TL_API enum tl_status tl_cache_invalidate(struct tl_cache *, struct
                                                        const struct tl_key *key, uint64_t deadline_ms,
                                                        tl_invalidate_cb *cb, struct tl_err *err);
 
+/* ---- warming up ---- */
+
+struct tl_warm {
+    void *user;
+    size_t listed, warmed; /* out: keys on the list (at most max), and of them those that a tier had */
+    struct tl_err err;     /* out, when the status is not OK */
+    void *state;
+};
+typedef void tl_warm_cb(struct tl_warm *op, enum tl_status status);
+/* Reads into memory what was used most when it was last remembered (options.hot_keys) by a process with this store or
+ * Redis prefix. op [pinned] until cb. OK, also when nothing was remembered; TIMEOUT, CANCELLED: what came until then
+ * stays; IO. */
+TL_MUSTCHECK TL_API enum tl_status tl_cache_warm(struct tl_cache *, struct tl_warm *op, size_t max,
+                                                 uint64_t deadline_ms, tl_warm_cb *cb, struct tl_err *err);
+
 /* ---- statistics ---- */
 
 enum { TL_LATENCY_BUCKETS = 64 };
 struct tl_tier_stats {
     uint64_t hits, misses, errors, poisoned; /* of reads; a poisoned entry is also a miss */
+    uint64_t read_bytes;                     /* payload of the hits */
     uint64_t latency[TL_LATENCY_BUCKETS]; /* reads by time: bucket i holds times below 2^(i/2 + 6) ns and not below the
                                            * bucket before */
     /* write-behind (memory: all zero but written) */
@@ -207,6 +225,14 @@ struct tl_cache_stats {
     uint64_t gets, puts, flights, joined, loads, stale_served, invalidations, announcements;
 };
 TL_API void tl_cache_stats(struct tl_cache *, struct tl_cache_stats *);
+enum { TL_TOP_KEY_MAX = 255 };
+struct tl_top_key {
+    char key[TL_TOP_KEY_MAX + 1]; /* "cache:{600519.SH}:daily_kline:1d", "calc:{600519.SH}:1d:raw:RSI(14)" */
+    uint64_t reads, error;        /* of the last minutes, older ones count less; too high by at most error */
+};
+/* What was read most through tl_cache_get and tl_cache_get_many, the most first, at most n (of 256 that are watched).
+ * Loop thread. Returns how many. */
+TL_API size_t tl_cache_top(struct tl_cache *, struct tl_top_key *out, size_t n);
 /* The time in ns below which `share` (0.5, 0.99, 0.999) of a tier's reads stayed; 0 without any. */
 TL_API uint64_t tl_latency_quantile(const uint64_t latency[TL_LATENCY_BUCKETS], double share);
 

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/util.h"
+#include "cache/report.h"
 
 #include <pthread.h>
 
@@ -258,4 +259,34 @@ void tl_blocking_stats(struct tl_blocking *b, struct tl_cache_stats *out)
 {
     struct tl_blocking_call call = {.begin = begin_stats, .ctx = out};
     (void)!tl_blocking_run(b, &call);
+}
+
+struct reports_call {
+    struct tl_blocking_call call;
+    struct tl_reports_op op;
+    uint64_t deadline_ms;
+};
+
+static void on_reports(struct tl_reports_op *op, enum tl_status status)
+{
+    struct tl_blocking_call *call = op->user;
+    if (status != TL_OK && call->err) *call->err = op->err;
+    tl_blocking_end(call, status);
+}
+
+static void begin_reports(struct tl_blocking_call *call, struct tl_cache *c)
+{
+    struct reports_call *r = (struct reports_call *)(void *)call;
+    r->op.cb = on_reports;
+    r->op.user = call;
+    enum tl_status st = tl_reports(c, &r->op, r->deadline_ms, call->err);
+    if (st != TL_OK) tl_blocking_end(call, st);
+}
+
+enum tl_status tl_blocking_reports(struct tl_blocking *b, struct tl_buf *out, uint64_t deadline_ms, struct tl_err *err)
+{
+    struct reports_call r = {.call = {.begin = begin_reports, .err = err}, .deadline_ms = deadline_ms};
+    enum tl_status st = tl_blocking_run(b, &r.call);
+    *out = r.op.found;
+    return st;
 }

@@ -4,6 +4,7 @@
 #define TL_CACHE_BLOCKING_H
 
 #include "aio/mailbox.h"
+#include "base/buf.h"
 #include "cache/cache.h"
 #include <tierline/blocking.h>
 
@@ -24,5 +25,9 @@ void tl_blocking_end(struct tl_blocking_call *, enum tl_status);
 TL_MUSTCHECK enum tl_status tl_blocking_open_inside(const struct tl_cache_options *,
                                                     const struct tl_cache_options_inside *, uint64_t ready_ms,
                                                     struct tl_blocking **out, struct tl_err *redis, struct tl_err *err);
+
+/* The reports of all running processes (cache/report.h) behind each other, each with its NUL. [own] *out. */
+TL_MUSTCHECK enum tl_status tl_blocking_reports(struct tl_blocking *, struct tl_buf *out, uint64_t deadline_ms,
+                                                struct tl_err *err);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/util.h"
+#include "cache/report.h"
 
 #include <stdio.h>
 #include <sys/random.h>
@@ -172,6 +173,11 @@ void tl_cache_stats(struct tl_cache *c, struct tl_cache_stats *out)
                                                                                   : tl_redis_why(c->redis));
 }
 
+size_t tl_cache_top(struct tl_cache *c, struct tl_top_key *out, size_t n)
+{
+    return tl_top_list(c->top, tl_cache_now_ms(c), out, n);
+}
+
 /* ---- opening ---- */
 
 static enum tl_status copy_rules(struct tl_cache *c, const struct tl_cache_options *opt, struct tl_err *err)
@@ -257,7 +263,9 @@ static enum tl_status open_memory(struct tl_cache *c, const struct tl_cache_opti
     c->t_memory = tl_tier_memory_new(c->memory);
     c->generations = tl_generations_new();
     c->flights = tl_map_new();
-    return c->t_memory && c->generations && c->flights ? TL_OK : tl_fail(err, TL_NOMEM, "no memory for the cache");
+    c->top = tl_top_new();
+    return c->t_memory && c->generations && c->flights && c->top ? TL_OK
+                                                                 : tl_fail(err, TL_NOMEM, "no memory for the cache");
 }
 
 static void free_cache(struct tl_cache *c)
@@ -265,6 +273,8 @@ static void free_cache(struct tl_cache *c)
     tl_peers_free(c);
     tl_behind_free(c->behind);
     tl_map_free(c->flights);
+    tl_top_free(c->top);
+    tl_report_free(c);
     tl_generations_free(c->generations);
     tl_memory_free(c->memory);
     if (c->store_is_own) tl_store_close(c->store);
@@ -287,7 +297,9 @@ enum tl_status tl_cache_open_inside(uv_loop_t *loop, const struct tl_cache_optio
     c->log = inside && inside->log ? inside->log : &c->own_log;
     c->store = inside ? inside->store : NULL;
     c->adopt_store = inside && inside->adopt_store;
+    c->silent = inside && inside->silent;
     c->read_only = opt->read_only;
+    c->hot_keys = TL_MIN(opt->hot_keys, (uint32_t)TL_FLIGHT_KEYS_MAX);
     c->redis_timeout_ms = opt->redis_timeout_ms ? opt->redis_timeout_ms : 500;
     c->store_timeout_ms = opt->store_timeout_ms ? opt->store_timeout_ms : 5000;
     c->drain_ms = opt->drain_ms ? opt->drain_ms : 5000;
@@ -298,6 +310,7 @@ enum tl_status tl_cache_open_inside(uv_loop_t *loop, const struct tl_cache_optio
     if (st == TL_OK) st = tl_alarms_start(loop, c->clock, &c->alarms, err);
     if (st == TL_OK) st = open_memory(c, opt, err);
     if (st == TL_OK) st = tl_peers_open_redis(c, opt, err);
+    if (st == TL_OK) st = tl_report_begin(c, err);
     if (st == TL_OK) st = open_store(c, opt, err);
     if (st == TL_OK) st = open_behind(c, opt, err);
     if (st != TL_OK) {
@@ -306,6 +319,7 @@ enum tl_status tl_cache_open_inside(uv_loop_t *loop, const struct tl_cache_optio
         return st;
     }
     tl_peers_begin(c);
+    tl_hot_begin(c);
     *out = c;
     return TL_OK;
 }
@@ -357,6 +371,8 @@ static void close_parts(struct tl_cache *c)
 {
     c->phase = TL_CACHE_CLOSING;
     if (c->alarms) tl_soon_cancel(c->alarms, &c->closing);
+    if (c->alarms) tl_alarm_clear(c->alarms, &c->hot_alarm);
+    tl_report_end(c);
     tl_peers_end(c);
     tl_gets_end(c);
     tl_puts_end(c);
@@ -387,12 +403,13 @@ static void on_drained(void *ctx)
 
 void tl_cache_told(struct tl_cache *c)
 {
-    if (c->drained) close_parts(c);
+    if (--c->tellings == 0 && c->phase == TL_CACHE_DRAINING && c->drained) close_parts(c);
 }
 
 static void on_closing(struct tl_soon *s)
 {
     struct tl_cache *c = (struct tl_cache *)(void *)((char *)s - offsetof(struct tl_cache, closing));
+    tl_report_take_back(c);
     if (c->behind)
         tl_behind_drain(c->behind, tl_cache_now_ns(c) + c->drain_ms * UINT64_C(1000000), on_drained, c);
     else
@@ -402,6 +419,7 @@ static void on_closing(struct tl_soon *s)
 void tl_cache_close(struct tl_cache *c, void (*cb)(void *ctx), void *ctx)
 {
     if (c->phase != TL_CACHE_OPEN) return;
+    if (c->behind) tl_hot_save(c);
     c->phase = TL_CACHE_DRAINING;
     c->closed = cb;
     c->closed_ctx = ctx;

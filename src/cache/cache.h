@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The inside of the cache. Everything belongs to the loop thread but for memory and generations, which any thread may
  * read. Owners: cache.c opens, closes and knows the clock and the policy; get.c the flights; put.c the puts;
- * invalidate.c the invalidations; peers.c what joins this process to the others: Redis' state, announcements, following
+ * invalidate.c the invalidations; hot.c the list of the hottest keys; report.c the statistics for other processes;
+ * peers.c what joins this process to the others: Redis' state, announcements, following
  * the store. */
 #ifndef TL_CACHE_CACHE_H
 #define TL_CACHE_CACHE_H
@@ -12,6 +13,7 @@
 #include "cache/behind.h"
 #include "cache/generations.h"
 #include "cache/tiers.h"
+#include "cache/top.h"
 #include <tierline/cache.h>
 
 enum {
@@ -35,6 +37,7 @@ struct tl_cache_options_inside {
     const struct tl_log *log;
     struct tl_store *store; /* [borrow: until close's cb] instead of opening one; NULL: none */
     bool adopt_store;       /* take the Redis prefix over from another store */
+    bool silent;            /* do not report this process' statistics to the others */
 };
 
 struct tl_cache {
@@ -50,7 +53,8 @@ struct tl_cache {
     uint32_t redis_timeout_ms, store_timeout_ms, drain_ms;
     struct tl_ttl_rule *rules; /* [own] types too */
     size_t n_rules;
-    bool read_only, adopt_store;
+    bool read_only, adopt_store, silent;
+    uint32_t hot_keys;
 
     struct tl_alarms *alarms;
     struct tl_generations *generations;
@@ -60,6 +64,9 @@ struct tl_cache {
     bool store_is_own;
     struct tl_behind *behind;
     struct tl_map *flights; /* key -> struct flight (get.c) */
+    struct tl_top *top;
+    struct report *report;
+    struct tl_alarm report_alarm, hot_alarm;
 
     /* peers.c */
     struct tl_redis *redis;
@@ -82,7 +89,7 @@ struct tl_cache {
 
     struct tl_cache_stats stats;
     enum { TL_CACHE_OPEN, TL_CACHE_DRAINING, TL_CACHE_CLOSING } phase;
-    size_t tellings; /* versions on their way to Redis: draining waits for them */
+    size_t tellings; /* versions and the report's end on their way to Redis: draining waits for them */
     bool drained;
     size_t loads_under_way; /* sources that have yet to call tl_load_end: close waits for them */
     unsigned open_parts;    /* of closing */
@@ -106,7 +113,7 @@ struct tl_stamp tl_cache_stamp(struct tl_cache *);
 int64_t tl_cache_residency(const struct tl_entry *);
 void tl_cache_note_latency(struct tl_tier_stats *, uint64_t began_ns, uint64_t now_ns);
 
-/* The last telling has ended while draining. */
+/* One of c->tellings has ended. */
 void tl_cache_told(struct tl_cache *);
 /* One thing less that closing waits for. */
 void tl_cache_part_closed(void *cache);
@@ -126,6 +133,10 @@ void tl_puts_end(struct tl_cache *);
 void tl_cache_fill(struct tl_cache *, struct tl_entry *, enum tl_tier_id found_in);
 /* A series that the store has (or, store being none, that was computed here): to memory and Redis. */
 TL_MUSTCHECK enum tl_status tl_cache_put_series(struct tl_cache *, struct tl_entry *);
+
+/* ---- hot.c ---- */
+void tl_hot_begin(struct tl_cache *);
+void tl_hot_save(struct tl_cache *);
 
 /* ---- invalidate.c ---- */
 void tl_invalidates_end(struct tl_cache *);

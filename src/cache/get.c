@@ -266,6 +266,7 @@ static bool tier_answered(struct flight *f, enum tl_tier_id tier, struct tl_tier
     struct tl_entry *e = item->status == TL_OK ? item->entry : NULL;
     enum tl_freshness freshness = e ? judge(c, e, tier, f->max_age_ms, f->has_min ? &f->min : NULL) : TL_MISSING;
     s->hits += freshness != TL_MISSING;
+    s->read_bytes += freshness != TL_MISSING ? e->n : 0;
     s->misses += freshness == TL_MISSING;
     s->poisoned += item->status == TL_CORRUPT;
     bool trouble = item->status != TL_OK && item->status != TL_NOT_FOUND && item->status != TL_CORRUPT;
@@ -478,6 +479,7 @@ static bool ask_memory(struct waiter *w, struct tl_tier_item *item, const struct
     if (e && freshness == TL_MISSING) tl_memory_del(c->memory, item->key, NULL);
     if (freshness == TL_FRESH && (op->max_age_ms == TL_AGE_NOW || !tl_peers_trusts_memory(c))) freshness = TL_STALE;
     c->stats.memory.hits += freshness == TL_FRESH;
+    c->stats.memory.read_bytes += freshness == TL_FRESH ? e->n : 0;
     c->stats.memory.misses += freshness != TL_FRESH;
     bool done = freshness == TL_FRESH;
     *renew = !done;
@@ -595,7 +597,9 @@ static void look_up(struct tl_get_state *st, const struct tl_cache_key *keys, co
     struct tl_tier_op op = {.verb = TL_TIER_GET, .items = found, .n = st->n};
     bool ended = tl_tier_submit(c->t_memory, &op);
     TL_ASSERT(ended);
+    int64_t now_ms = tl_cache_now_ms(c);
     for (size_t i = 0; i < st->n; i++) {
+        tl_top_note(c->top, found[i].key, now_ms);
         if (found[i].status != TL_OK) { /* memory may have let go of what is still on its way down */
             found[i].entry = tl_behind_get(c->behind, found[i].key);
             if (found[i].entry) found[i].status = TL_OK;

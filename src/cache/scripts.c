@@ -74,4 +74,20 @@ const struct tl_redis_script tl_cache_scripts[TL_CACHE_SCRIPTS] = {
          "redis.call('HSET', KEYS[1], 'store', ARGV[1], ARGV[2], ARGV[3] .. ':' .. ARGV[4] .. ':' .. ARGV[5])\n"
          "if ARGV[7] ~= '' then redis.pcall('PUBLISH', ARGV[6], ARGV[7]) end\n"
          "return 1\n"},
+    /* KEYS reports, seen; ARGV instance, report ("": none any more), milliseconds that it is believed. */
+    [TL_SCRIPT_REPORT] = {"report",
+                          "local time = redis.call('TIME')\n"
+                          "local now = time[1] * 1000 + math.floor(time[2] / 1000)\n"
+                          "if ARGV[2] == '' then\n"
+                          "  redis.call('ZREM', KEYS[2], ARGV[1])\n"
+                          "  return redis.call('HDEL', KEYS[1], ARGV[1])\n"
+                          "end\n"
+                          "for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[3])) do\n"
+                          "  redis.call('HDEL', KEYS[1], gone)\n"
+                          "  redis.call('ZREM', KEYS[2], gone)\n"
+                          "end\n"
+                          "redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])\n"
+                          "redis.call('ZADD', KEYS[2], now, ARGV[1])\n"
+                          "redis.call('PEXPIRE', KEYS[1], ARGV[3])\n"
+                          "return redis.call('PEXPIRE', KEYS[2], ARGV[3])\n"},
 };

@@ -57,6 +57,7 @@ enum tl_cache_script {
     TL_SCRIPT_MIRROR,
     TL_SCRIPT_ALLOCATE,
     TL_SCRIPT_VERSION,
+    TL_SCRIPT_REPORT,
     TL_CACHE_SCRIPTS
 };
 extern const struct tl_redis_script tl_cache_scripts[TL_CACHE_SCRIPTS];

@@ -37,7 +37,7 @@ static void on_told(struct tl_redis_cmd *cmd, enum tl_status status, const struc
         tl_log(c->log, TL_LOG_WARN, "cache", "a version was not told to redis", "reason=\"%s\"", err->text);
     tl_buf_release(&t->message);
     free(t);
-    if (--c->tellings == 0 && c->phase == TL_CACHE_DRAINING) tl_cache_told(c);
+    tl_cache_told(c);
 }
 
 void tl_cache_tell_version(struct tl_cache *c, const struct tl_symbol *symbol, enum tl_freq freq, enum tl_adjust adjust,

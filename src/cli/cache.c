@@ -1,42 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `tierline cache put|get|del|stats`: the general cache by hand, for scripts and for looking. */
+/* `tierline cache put|get|del`: the general cache by hand, for scripts and for looking. */
 #include "base/err.h"
 #include "base/json.h"
 #include "base/util.h"
 #include "cache/entry.h"
+#include "cli/cache.h"
 #include "cli/commands.h"
 #include "cli/out.h"
 #include "cli/tiers.h"
 
 #include <errno.h>
+#include <jansson.h>
 
-enum { DEADLINE_MS = 10000, KEYS_MAX = 10000 };
+enum { KEYS_MAX = 10000, BATCH = 500, LINE_MAX_BYTES = 2 * TL_ENTRY_MAX };
 
-struct session {
-    struct tl_cli *cli;
-    struct tl_store *store;
-    struct tl_blocking *cache;
-    bool writable;
-};
-
-static void end(struct session *s)
+void tl_cache_session_end(struct tl_cache_session *s)
 {
     tl_blocking_close(s->cache);
     tl_store_close(s->store);
+    s->cache = NULL;
+    s->store = NULL;
 }
 
-static enum tl_status begin(struct session *s, bool writes, struct tl_err *err)
+enum tl_status tl_cache_session_begin(struct tl_cache_session *s, struct tl_cli *cli, bool writes, bool silent,
+                                      struct tl_err *err)
 {
-    struct tl_cli *cli = s->cli;
     struct tl_err redis;
     enum tl_status st = TL_OK;
+    *s = (struct tl_cache_session){.cli = cli};
     if (tl_cli_no_store(cli) && tl_cli_no_redis(cli))
         return tl_fail(err, TL_INVALID, "with neither a store nor a Redis there is nothing to keep values in");
-    s->writable = writes;
+    const struct tl_cache_options_inside how = {.silent = silent};
     if (!tl_cli_no_store(cli)) st = tl_cli_open_store(cli, !writes, &s->store, err);
-    if (st == TL_OK) st = tl_cli_open_cache(cli, s->store, writes, false, &s->cache, &redis, err);
+    if (st == TL_OK) st = tl_cli_open_cache(cli, s->store, writes, &how, &s->cache, &redis, err);
     if (st == TL_OK && redis.status != TL_OK) tl_cli_warn(cli, "going on without Redis: %s", redis.text);
-    if (st != TL_OK) end(s);
+    if (st != TL_OK) tl_cache_session_end(s);
     return st;
 }
 
@@ -56,16 +54,16 @@ static enum tl_status read_all(const char *path, struct tl_buf *out, struct tl_e
     return tl_buf_status(out, err);
 }
 
-static enum tl_tier_id wait_tier(const struct session *s)
+static enum tl_tier_id wait_tier(const struct tl_cache_session *s)
 {
     const char *wait = tl_cli_opt(s->cli, "wait");
     if (!wait) return s->store ? TL_TIER_STORE : TL_TIER_REDIS;
     return strcmp(wait, "memory") == 0 ? TL_TIER_MEMORY : strcmp(wait, "redis") == 0 ? TL_TIER_REDIS : TL_TIER_STORE;
 }
 
-static enum tl_status put(struct session *s, struct tl_err *err)
+static enum tl_status put_one(struct tl_cli *cli, struct tl_err *err)
 {
-    struct tl_cli *cli = s->cli;
+    struct tl_cache_session s;
     const char *file = tl_cli_opt(cli, "file"), *value = tl_cli_arg(cli, 3), *ttl = tl_cli_opt(cli, "ttl");
     struct tl_put_item item = {.key = {tl_cli_arg(cli, 1), tl_cli_arg(cli, 2), tl_cli_opt(cli, "timeframe")}};
     struct tl_buf bytes;
@@ -75,20 +73,160 @@ static enum tl_status put(struct session *s, struct tl_err *err)
     tl_buf_init(&bytes, TL_ENTRY_MAX);
     enum tl_status st = ttl ? tl_cli_ttl("--ttl", tl_str(ttl), &item.ttl, err) : TL_OK;
     if (st == TL_OK && file) st = read_all(file, &bytes, err);
-    if (st == TL_OK) st = begin(s, true, err);
+    if (st == TL_OK) st = tl_cache_session_begin(&s, cli, true, false, err);
     if (st == TL_OK) {
         item.bytes = file ? tl_buf_str(&bytes).p : value;
         item.n = file ? bytes.n : strlen(value);
-        st = tl_blocking_put(s->cache, &item, 1, wait_tier(s), DEADLINE_MS, err);
+        st = tl_blocking_put(s.cache, &item, 1, wait_tier(&s), TL_CACHE_DEADLINE_MS, err);
         if (st == TL_SOME_FAILED) {
             st = item.status;
-            (void)tl_fail(err, st, "%s was not kept in the %s: %s", item.key.data_type, tl_tier_name(wait_tier(s)),
+            (void)tl_fail(err, st, "%s was not kept in the %s: %s", item.key.data_type, tl_tier_name(wait_tier(&s)),
                           tl_status_text(st));
         }
-        end(s);
+        tl_cache_session_end(&s);
     }
     tl_buf_release(&bytes);
     return st;
+}
+
+/* One line: {"type", "symbol", "timeframe", "value", "ttl"}, as `get --json` prints them. A value that is a string is
+ * kept as its bytes, any other as JSON. item borrows from *line and *text. */
+static enum tl_status parse_line(const char *p, size_t n, json_t **line, char **text, struct tl_put_item *item,
+                                 struct tl_err *err)
+{
+    json_error_t bad;
+    *item = (struct tl_put_item){.n = 0};
+    *line = json_loadb(p, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &bad);
+    if (!*line) return tl_fail(err, TL_INVALID, "column %d: %s", bad.column, bad.text);
+    const char *ttl = json_string_value(json_object_get(*line, "ttl"));
+    const json_t *value = json_object_get(*line, "value");
+    item->key.data_type = json_string_value(json_object_get(*line, "type"));
+    item->key.symbol = json_string_value(json_object_get(*line, "symbol"));
+    item->key.timeframe = json_string_value(json_object_get(*line, "timeframe"));
+    if (!item->key.data_type || !value)
+        return tl_fail(err, TL_INVALID, "an object with \"type\" (a string) and \"value\" is needed");
+    if (json_is_string(value)) {
+        item->bytes = json_string_value(value);
+        item->n = json_string_length(value);
+    } else {
+        *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+        if (!*text) return tl_fail(err, TL_NOMEM, "no memory for a value");
+        item->bytes = *text;
+        item->n = strlen(*text);
+    }
+    return ttl ? tl_cli_ttl("ttl", tl_str(ttl), &item->ttl, err) : TL_OK;
+}
+
+struct batch {
+    struct tl_cache_session s;
+    const char *path;
+    struct tl_ttl ttl; /* of lines that name none */
+    size_t line, n, kept, failed;
+    struct tl_put_item items[BATCH];
+    size_t lines[BATCH]; /* numbers */
+    json_t *parsed[BATCH];
+    char *texts[BATCH];
+    struct tl_err first;
+};
+
+static void batch_failed(struct batch *b, size_t line, enum tl_status status, const char *why)
+{
+    if (b->failed++ == 0) (void)tl_fail(&b->first, status, "%s, line %zu: %s", b->path, line, why);
+}
+
+static enum tl_status flush_batch(struct batch *b, struct tl_err *err)
+{
+    enum tl_status st = TL_OK;
+    if (b->n > 0) st = tl_blocking_put(b->s.cache, b->items, b->n, wait_tier(&b->s), TL_CACHE_DEADLINE_MS, err);
+    for (size_t i = 0; i < b->n; i++) {
+        if (st == TL_OK || st == TL_SOME_FAILED) {
+            if (b->items[i].status == TL_OK)
+                b->kept++;
+            else
+                batch_failed(b, b->lines[i], b->items[i].status, tl_status_text(b->items[i].status));
+        }
+        json_decref(b->parsed[i]);
+        free(b->texts[i]);
+    }
+    b->n = 0;
+    return st == TL_SOME_FAILED ? TL_OK : st;
+}
+
+static enum tl_status batch_line(struct batch *b, const char *p, size_t n, struct tl_err *err)
+{
+    struct tl_err bad;
+    size_t i = b->n;
+    b->line++;
+    if (tl_str_trim((struct tl_str){p, n}).n == 0) return TL_OK;
+    b->texts[i] = NULL;
+    enum tl_status st = parse_line(p, n, &b->parsed[i], &b->texts[i], &b->items[i], &bad);
+    struct tl_cache_key key; /* one bad key would refuse its whole batch */
+    if (st == TL_OK) st = tl_cache_key_general(&b->items[i].key, &key, &bad);
+    if (st != TL_OK) {
+        batch_failed(b, b->line, st, bad.text);
+        json_decref(b->parsed[i]);
+        free(b->texts[i]);
+        return TL_OK;
+    }
+    struct tl_ttl *ttl = &b->items[i].ttl;
+    if (!ttl->fresh_ms) ttl->fresh_ms = b->ttl.fresh_ms;
+    if (!ttl->redis_ms) ttl->redis_ms = b->ttl.redis_ms;
+    if (!ttl->store_ms) ttl->store_ms = b->ttl.store_ms;
+    b->lines[b->n++] = b->line;
+    return b->n == BATCH ? flush_batch(b, err) : TL_OK;
+}
+
+static enum tl_status batch_lines(struct batch *b, FILE *f, struct tl_err *err)
+{
+    struct tl_buf line;
+    enum tl_status st = TL_OK;
+    int c = 0;
+    tl_buf_init(&line, LINE_MAX_BYTES);
+    while (st == TL_OK && c != EOF) {
+        c = getc_unlocked(f);
+        if (c != EOF && c != '\n') {
+            tl_buf_putc(&line, (char)c);
+            continue;
+        }
+        if (line.failed)
+            st = tl_fail(err, TL_TOO_LARGE, "%s, line %zu: at most %d bytes", b->path, b->line + 1, LINE_MAX_BYTES);
+        else if (c != EOF || line.n > 0)
+            st = batch_line(b, tl_buf_str(&line).p, line.n, err);
+        tl_buf_clear(&line);
+    }
+    if (st == TL_OK && ferror(f)) st = tl_fail(err, TL_IO, "cannot read %s", b->path);
+    tl_buf_release(&line);
+    enum tl_status flushed = flush_batch(b, st == TL_OK ? err : NULL);
+    return st == TL_OK ? flushed : st;
+}
+
+static enum tl_status put_batch(struct tl_cli *cli, const char *path, struct tl_err *err)
+{
+    const char *ttl = tl_cli_opt(cli, "ttl");
+    if (tl_cli_arg(cli, 1)) return tl_fail(err, TL_INVALID, "with --batch the keys and values stand in its lines");
+    TL_AUTOFREE struct batch *b = tl_calloc(1, sizeof *b);
+    if (!b) return tl_fail(err, TL_NOMEM, "no memory for a batch");
+    b->path = path;
+    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rbe");
+    if (!f) return tl_fail_errno(err, errno, "cannot read %s", path);
+    enum tl_status st = ttl ? tl_cli_ttl("--ttl", tl_str(ttl), &b->ttl, err) : TL_OK;
+    if (st == TL_OK) st = tl_cache_session_begin(&b->s, cli, true, false, err);
+    if (st == TL_OK) {
+        st = batch_lines(b, f, err);
+        const char *tier = tl_tier_name(wait_tier(&b->s));
+        if (!cli->quiet) fprintf(cli->err, "%zu values kept (%s), %zu failed\n", b->kept, tier, b->failed);
+        tl_cache_session_end(&b->s);
+    }
+    if (f != stdin) fclose(f);
+    if (st != TL_OK || b->failed == 0) return st;
+    if (err) *err = b->first;
+    return b->kept > 0 ? TL_SOME_FAILED : b->first.status;
+}
+
+static enum tl_status put(struct tl_cli *cli, struct tl_err *err)
+{
+    const char *batch = tl_cli_opt(cli, "batch");
+    return batch ? put_batch(cli, batch, err) : put_one(cli, err);
 }
 
 /* ---- get ---- */
@@ -100,7 +238,7 @@ static bool is_text(const char *p, size_t n)
     return true;
 }
 
-static enum tl_status print_json(struct session *s, const struct tl_get_item *item, struct tl_err *err)
+static enum tl_status print_json(struct tl_cache_session *s, const struct tl_get_item *item, struct tl_err *err)
 {
     struct tl_buf b;
     struct tl_json j;
@@ -138,7 +276,8 @@ static enum tl_status print_json(struct session *s, const struct tl_get_item *it
     return st;
 }
 
-static enum tl_status print_item(struct session *s, const struct tl_get_item *item, bool alone, struct tl_err *err)
+static enum tl_status print_item(struct tl_cache_session *s, const struct tl_get_item *item, bool alone,
+                                 struct tl_err *err)
 {
     if (tl_cli_flag(s->cli, "json")) return print_json(s, item, err);
     if (item->status != TL_OK) return TL_OK;
@@ -152,10 +291,10 @@ static enum tl_status print_item(struct session *s, const struct tl_get_item *it
     return TL_OK;
 }
 
-static enum tl_status get_items(struct session *s, struct tl_get_item *items, size_t n, int64_t max_age,
+static enum tl_status get_items(struct tl_cache_session *s, struct tl_get_item *items, size_t n, int64_t max_age,
                                 struct tl_err *err)
 {
-    enum tl_status st = tl_blocking_get(s->cache, items, n, max_age, DEADLINE_MS, err), failed = TL_OK;
+    enum tl_status st = tl_blocking_get(s->cache, items, n, max_age, TL_CACHE_DEADLINE_MS, err), failed = TL_OK;
     if (st != TL_OK && st != TL_SOME_FAILED) return st;
     st = TL_OK;
     for (size_t i = 0; i < n; i++) {
@@ -168,9 +307,9 @@ static enum tl_status get_items(struct session *s, struct tl_get_item *items, si
     return st == TL_OK ? failed : st;
 }
 
-static enum tl_status get(struct session *s, struct tl_err *err)
+static enum tl_status get(struct tl_cli *cli, struct tl_err *err)
 {
-    struct tl_cli *cli = s->cli;
+    struct tl_cache_session s;
     const char *age = tl_cli_opt(cli, "max-age"), *type = tl_cli_arg(cli, 1);
     int64_t max_age = 0;
     size_t n = 0;
@@ -190,17 +329,18 @@ static enum tl_status get(struct session *s, struct tl_err *err)
         items[n++].key = (struct tl_key){type, at[0] ? at : NULL, tl_cli_opt(cli, "timeframe")};
         at = comma ? comma + 1 : NULL;
     }
-    enum tl_status st = begin(s, false, err);
+    enum tl_status st = tl_cache_session_begin(&s, cli, false, false, err);
     if (st != TL_OK) return st;
-    st = get_items(s, items, n, max_age, err);
-    end(s);
+    st = get_items(&s, items, n, max_age, err);
+    tl_cache_session_end(&s);
     return st;
 }
 
 /* ---- del ---- */
 
-static enum tl_status del(struct session *s, struct tl_err *err)
+static enum tl_status del(struct tl_cli *cli, struct tl_err *err)
 {
+    struct tl_cache_session s;
     static const struct {
         const char *name;
         enum tl_scope scope;
@@ -209,7 +349,6 @@ static enum tl_status del(struct session *s, struct tl_err *err)
                   {"type", TL_SCOPE_TYPE},
                   {"group", TL_SCOPE_GROUP},
                   {"all", TL_SCOPE_ALL}};
-    struct tl_cli *cli = s->cli;
     const char *by = tl_cli_opt(cli, "by");
     enum tl_scope scope = TL_SCOPE_KEY;
     for (size_t i = 0; by && i < TL_COUNT(scopes); i++)
@@ -218,105 +357,10 @@ static enum tl_status del(struct session *s, struct tl_err *err)
     if (scope == TL_SCOPE_SYMBOL && !key.symbol) key = (struct tl_key){NULL, key.data_type, NULL};
     if (scope != TL_SCOPE_ALL && scope != TL_SCOPE_SYMBOL && !key.data_type)
         return tl_fail(err, TL_INVALID, "del takes TYPE [SYMBOL], --by symbol SYMBOL, --by type TYPE, or --by all");
-    enum tl_status st = begin(s, true, err);
+    enum tl_status st = tl_cache_session_begin(&s, cli, true, false, err);
     if (st != TL_OK) return st;
-    st = tl_blocking_invalidate(s->cache, scope, &key, DEADLINE_MS, err);
-    end(s);
-    return st;
-}
-
-/* ---- stats ---- */
-
-static enum tl_status counts_of(struct session *s, struct tl_store_counts *out, struct tl_err *err)
-{
-    struct tl_store_reader *r = NULL;
-    *out = (struct tl_store_counts){.entries = 0};
-    if (!s->store) return TL_OK;
-    enum tl_status st = tl_store_reader_new(s->store, &r, err);
-    if (st == TL_OK) st = tl_store_counts(r, out, err);
-    tl_store_reader_free(r);
-    return st;
-}
-
-static const char *state_of(const struct tl_tier_stats *t)
-{
-    return !t->configured ? "none" : t->breaker_open ? "breaker open" : t->up ? "in use" : "not in use";
-}
-
-static enum tl_status stats_json(struct session *s, const struct tl_cache_stats *c, const struct tl_store_counts *n,
-                                 struct tl_err *err)
-{
-    struct tl_buf b;
-    struct tl_json j;
-    tl_buf_init(&b, 0);
-    tl_json_init(&j, &b);
-    tl_json_object(&j);
-    const struct {
-        const char *name;
-        const struct tl_tier_stats *t;
-    } tiers[] = {{"memory", &c->memory}, {"redis", &c->redis}, {"store", &c->store}};
-    for (size_t i = 0; i < TL_COUNT(tiers); i++) {
-        tl_json_key(&j, tiers[i].name);
-        tl_json_object(&j);
-        tl_json_key(&j, "state");
-        tl_json_cstr(&j, state_of(tiers[i].t));
-        if (tiers[i].t->why[0]) {
-            tl_json_key(&j, "why");
-            tl_json_cstr(&j, tiers[i].t->why);
-        }
-        tl_json_object_end(&j);
-    }
-    const struct {
-        const char *name;
-        uint64_t n;
-    } numbers[] = {
-        {"entries", n->entries}, {"entry_bytes", n->entry_bytes},         {"series", n->series},
-        {"symbols", n->symbols}, {"invalidation_scopes", n->generations}, {"memory_cap_bytes", c->memory_cap_bytes}};
-    for (size_t i = 0; i < TL_COUNT(numbers); i++) {
-        tl_json_key(&j, numbers[i].name);
-        tl_json_u64(&j, numbers[i].n);
-    }
-    tl_json_object_end(&j);
-    enum tl_status st = tl_out_json(s->cli, &b, err);
-    tl_buf_release(&b);
-    return st;
-}
-
-static enum tl_status stats_table(struct session *s, const struct tl_cache_stats *c, const struct tl_store_counts *n,
-                                  struct tl_err *err)
-{
-    static const char *const heads[] = {"<tier", "<state", "<holds"};
-    char a[TL_HUMAN_MAX], b[TL_HUMAN_MAX], d[TL_HUMAN_MAX];
-    struct tl_table t;
-    tl_table_init(&t, 3, heads);
-    tl_table_cell(&t, "memory");
-    tl_table_cell(&t, "in use");
-    tl_table_cellf(&t, "up to %s in each process", tl_human_bytes(a, c->memory_cap_bytes));
-    tl_table_cell(&t, "redis");
-    tl_table_cell(&t, state_of(&c->redis));
-    tl_table_cell(&t, c->redis.why);
-    tl_table_cell(&t, "store");
-    tl_table_cell(&t, state_of(&c->store));
-    if (s->store)
-        tl_table_cellf(&t, "%s values (%s), %s series", tl_human_count(a, n->entries),
-                       tl_human_bytes(b, n->entry_bytes), tl_human_count(d, n->series));
-    else
-        tl_table_cell(&t, "");
-    enum tl_status st = tl_table_print(&t, s->cli, err);
-    tl_table_release(&t);
-    return st;
-}
-
-static enum tl_status stats(struct session *s, struct tl_err *err)
-{
-    struct tl_cache_stats c;
-    struct tl_store_counts n;
-    enum tl_status st = begin(s, false, err);
-    if (st != TL_OK) return st;
-    tl_blocking_stats(s->cache, &c);
-    st = counts_of(s, &n, err);
-    if (st == TL_OK) st = tl_cli_flag(s->cli, "json") ? stats_json(s, &c, &n, err) : stats_table(s, &c, &n, err);
-    end(s);
+    st = tl_blocking_invalidate(s.cache, scope, &key, TL_CACHE_DEADLINE_MS, err);
+    tl_cache_session_end(&s);
     return st;
 }
 
@@ -324,11 +368,10 @@ enum tl_status tl_cmd_cache(struct tl_cli *cli, struct tl_err *err)
 {
     static const struct {
         const char *name;
-        enum tl_status (*run)(struct session *, struct tl_err *);
-    } verbs[] = {{"put", put}, {"get", get}, {"del", del}, {"stats", stats}};
-    struct session s = {.cli = cli};
+        enum tl_status (*run)(struct tl_cli *, struct tl_err *);
+    } verbs[] = {{"put", put}, {"get", get}, {"del", del}, {"stats", tl_cache_stats_cmd}, {"top", tl_cache_top_cmd}};
     const char *verb = tl_cli_arg(cli, 0);
     for (size_t i = 0; i < TL_COUNT(verbs); i++)
-        if (strcmp(verb, verbs[i].name) == 0) return verbs[i].run(&s, err);
-    return tl_fail(err, TL_INVALID, "cache %s: only put, get, del and stats are known", verb);
+        if (strcmp(verb, verbs[i].name) == 0) return verbs[i].run(cli, err);
+    return tl_fail(err, TL_INVALID, "cache %s: only put, get, del, stats and top are known", verb);
 }

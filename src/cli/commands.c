@@ -164,6 +164,12 @@ static const struct tl_option cache_options[] = {
      0, 0},
     {"file", 0, TL_VALUE_FILE, "FILE", "put: the value is the content of FILE (- for standard input)", NULL, NULL, 0,
      0},
+    {"batch", 0, TL_VALUE_FILE, "FILE",
+     "put: one value a line (- for standard input), as get --json prints them: {\"type\", \"symbol\", \"timeframe\", "
+     "\"value\", \"ttl\"}",
+     NULL, NULL, 0, 0},
+    {"watch", 'w', TL_VALUE_FLAG, NULL, "stats: again every second, until Ctrl-C", NULL, NULL, 0, 0},
+    {"count", 0, TL_VALUE_COUNT, "N", "stats --watch: end after N times", NULL, NULL, 1, 0},
     {"by", 0, TL_VALUE_CHOICE, "SCOPE",
      "del: drop everything of a symbol, a type, a symbol's type and timeframe, or all", NULL,
      "key|symbol|type|group|all", 0, 0},
@@ -174,6 +180,7 @@ static const struct tl_example cache_examples[] = {
     {"tierline cache put fund_flow 600519.SH '{\"net\": 12.5}' --ttl 10m", "Keeps a value in every tier."},
     {"tierline cache get fund_flow 600519.SH", "Prints it as it was put."},
     {"tierline cache del fund_flow --by type", "Nothing of that type is served any more, by any process."},
+    {"tierline cache stats --watch --redis redis://127.0.0.1", "Hits and latencies of all processes, live."},
     {0},
 };
 static const struct tl_option doctor_options[] = {
@@ -216,15 +223,15 @@ static const struct tl_command commands[] = {
     {"indicators", "List the indicators with parameters and ranges", "[NAME]", 0, 1,
      "One row for each indicator: parameters with their defaults, and outputs; with NAME the ranges of one.",
      json_options, NULL, tl_cmd_indicators, true},
-    {"cache", "Put, get and drop values in the tiers", "put|get|del|stats [TYPE [SYMBOL [VALUE]]]", 1, 4,
+    {"cache", "Put, get and drop values in the tiers", "put|get|del|stats|top [TYPE [SYMBOL [VALUE]]]", 1, 4,
      "A general cache for the other payloads of a platform: JSON or any bytes up to 8 MiB, found by data type, symbol "
-     "and "
-     "timeframe, kept in memory, Redis and the store. get prints the bytes as they were put; exit code 3 when there "
-     "are "
-     "none. SYMBOL may be a list parted by commas for get.\n\n"
+     "and timeframe, kept in memory, Redis and the store. get prints the bytes as they were put; exit code 3 when "
+     "there "
+     "are none. SYMBOL may be a list parted by commas for get.\n\n"
      "del invalidates: nothing that was put or computed before is served again, by this or any other process. It costs "
      "the same for one value and for all.\n\n"
-     "stats shows what each tier holds and whether it is in use.",
+     "stats shows what each tier holds, whether it is in use, and the counters of all running processes that share "
+     "this Redis prefix; top [N] shows the keys that they read most.",
      cache_options, cache_examples, tl_cmd_cache, false},
     {"doctor", "Check each configured component and say how to mend it", "", 0, 0,
      "Checks the settings, the store and Redis: reachable, writable, the right version, memory policy, permissions for "

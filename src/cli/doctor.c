@@ -199,8 +199,8 @@ static void check_redis(struct doctor *d)
         return;
     }
     tl_url_redact(tl_config_str(cli->cfg, "redis"), url, sizeof url);
-    enum tl_status st =
-        tl_cli_open_cache(cli, d->store, d->store != NULL, tl_cli_flag(cli, "adopt-store"), &d->cache, &redis, &err);
+    const struct tl_cache_options_inside how = {.adopt_store = tl_cli_flag(cli, "adopt-store"), .silent = true};
+    enum tl_status st = tl_cli_open_cache(cli, d->store, d->store != NULL, &how, &d->cache, &redis, &err);
     if (st == TL_CONFLICT) {
         say(d, PROBLEM, "redis prefix",
             "use the store that owns the prefix, or another --prefix; after restoring a store: tierline doctor "

@@ -182,7 +182,7 @@ static enum tl_status get(struct tl_cli *cli, struct tl_run *run, struct tl_err 
     if (st == TL_OK) st = tl_store_reader_new(store, &reader, err);
     if (st == TL_OK && !tl_cli_no_redis(cli)) {
         struct tl_err redis;
-        st = tl_cli_open_cache(cli, store, writable, false, &cache, &redis, err);
+        st = tl_cli_open_cache(cli, store, writable, NULL, &cache, &redis, err);
         if (st == TL_OK && redis.status != TL_OK) tl_cli_warn(cli, "going on without Redis: %s", redis.text);
         if (st == TL_OK) offer_cached(cache, run, reader);
     }
@@ -272,7 +272,7 @@ static enum tl_status get_remote(struct tl_cli *cli, struct tl_run *run, struct 
     struct version_get v = {.call = {.begin = begin_version, .err = err}};
     if (tl_cli_no_redis(cli))
         return tl_fail(err, TL_INVALID, "without a store (--store none) a Redis is needed: --redis URL");
-    enum tl_status st = tl_cli_open_cache(cli, NULL, false, false, &cache, &redis, err);
+    enum tl_status st = tl_cli_open_cache(cli, NULL, false, NULL, &cache, &redis, err);
     if (st != TL_OK) return st;
     if (redis.status != TL_OK) {
         st = tl_fail(err, redis.status, "without a store (--store none) Redis is needed: %.200s", redis.text);

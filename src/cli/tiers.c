@@ -95,13 +95,17 @@ void tl_cli_cache_options_release(struct tl_cache_options *o)
     o->rules = NULL;
 }
 
-enum tl_status tl_cli_open_cache(const struct tl_cli *cli, struct tl_store *store, bool writable, bool adopt_store,
-                                 struct tl_blocking **out, struct tl_err *redis, struct tl_err *err)
+enum tl_status tl_cli_open_cache(const struct tl_cli *cli, struct tl_store *store, bool writable,
+                                 const struct tl_cache_options_inside *how, struct tl_blocking **out,
+                                 struct tl_err *redis, struct tl_err *err)
 {
     struct tl_cache_options o;
     static const struct tl_log silent = {.level = TL_LOG_OFF, .fd = 2};
-    struct tl_cache_options_inside inside = {
-        .clock = cli->clock, .log = &silent, .store = store, .adopt_store = adopt_store};
+    struct tl_cache_options_inside inside = {.clock = cli->clock, .log = &silent, .store = store};
+    if (how) {
+        inside.adopt_store = how->adopt_store;
+        inside.silent = how->silent;
+    }
     enum tl_status st = tl_cli_cache_options(cli, &o, err);
     if (st != TL_OK) return st;
     o.read_only = !writable;

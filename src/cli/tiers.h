@@ -18,8 +18,9 @@ void tl_cli_cache_options_release(struct tl_cache_options *);
 TL_MUSTCHECK enum tl_status tl_cli_ttl(const char *what, struct tl_str text, struct tl_ttl *out, struct tl_err *err);
 
 /* Opens it over an open store (NULL: none) and waits until Redis is in use or known not to be: then there is one
- * warning. CONFLICT: the prefix belongs to another store. */
-TL_MUSTCHECK enum tl_status tl_cli_open_cache(const struct tl_cli *, struct tl_store *, bool writable, bool adopt_store,
-                                              struct tl_blocking **out, struct tl_err *redis, struct tl_err *err);
+ * warning. how (may be NULL): adopt_store, silent. CONFLICT: the prefix belongs to another store. */
+TL_MUSTCHECK enum tl_status tl_cli_open_cache(const struct tl_cli *, struct tl_store *, bool writable,
+                                              const struct tl_cache_options_inside *how, struct tl_blocking **out,
+                                              struct tl_err *redis, struct tl_err *err);
 
 #endif
