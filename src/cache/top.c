@@ -5,18 +5,17 @@
 #include "base/util.h"
 #include "cache/entry.h"
 
-enum { LOOKS = 8 }; /* slots from the hand on, of which the least read gives way */
-
 struct slot {
-    uint64_t reads, error;
+    uint64_t error;
     uint8_t key_n;
     char key[TL_KEY_MAX + 1];
 };
 
 struct tl_top {
     struct tl_map *slots_by_key; /* key -> struct slot */
-    size_t n, hand;
-    int64_t halve_at_ms; /* 0: nothing was noted yet */
+    size_t n;
+    int64_t halve_at_ms;          /* 0: nothing was noted yet */
+    uint64_t reads[TL_TOP_SLOTS]; /* by slot, apart: the least is looked for */
     struct slot slots[TL_TOP_SLOTS];
 };
 _Static_assert((int)TL_TOP_KEY_MAX == (int)TL_KEY_MAX, "a key fits into struct tl_top_key");
@@ -42,21 +41,17 @@ static void halve(struct tl_top *t, int64_t now_ms)
     int64_t minutes = t->halve_at_ms ? (now_ms - t->halve_at_ms) / TL_TOP_HALVE_MS + 1 : 0;
     t->halve_at_ms = now_ms + TL_TOP_HALVE_MS;
     for (size_t i = 0; i < t->n; i++) {
-        t->slots[i].reads >>= TL_MIN(minutes, INT64_C(63));
+        t->reads[i] >>= TL_MIN(minutes, INT64_C(63));
         t->slots[i].error >>= TL_MIN(minutes, INT64_C(63));
     }
 }
 
-static struct slot *slot_to_use(struct tl_top *t)
+static size_t slot_to_use(struct tl_top *t)
 {
-    if (t->n < TL_TOP_SLOTS) return &t->slots[t->n++];
-    struct slot *least = &t->slots[t->hand];
-    for (size_t i = 1; i < LOOKS; i++) {
-        struct slot *s = &t->slots[(t->hand + i) % TL_TOP_SLOTS];
-        if (s->reads < least->reads) least = s;
-    }
-    t->hand = (t->hand + LOOKS) % TL_TOP_SLOTS;
-    tl_map_remove(t->slots_by_key, (struct tl_str){least->key, least->key_n});
+    if (t->n < TL_TOP_SLOTS) return t->n++;
+    size_t least = 0;
+    for (size_t i = 1; i < TL_TOP_SLOTS; i++) least = t->reads[i] < t->reads[least] ? i : least;
+    tl_map_remove(t->slots_by_key, (struct tl_str){t->slots[least].key, t->slots[least].key_n});
     return least;
 }
 
@@ -65,12 +60,12 @@ void tl_top_note(struct tl_top *t, struct tl_str key, int64_t now_ms)
     if (now_ms >= t->halve_at_ms) halve(t, now_ms);
     void **found = tl_map_get(t->slots_by_key, key);
     if (found) {
-        ((struct slot *)*found)->reads++;
+        t->reads[(const struct slot *)*found - t->slots]++;
         return;
     }
-    struct slot *s = slot_to_use(t);
-    s->error = s->reads;
-    s->reads++;
+    size_t i = slot_to_use(t);
+    struct slot *s = &t->slots[i];
+    s->error = t->reads[i]++;
     s->key_n = (uint8_t)key.n;
     memcpy(s->key, key.p, key.n);
     s->key[key.n] = '\0';
@@ -78,7 +73,7 @@ void tl_top_note(struct tl_top *t, struct tl_str key, int64_t now_ms)
     if (at)
         *at = s;
     else
-        s->reads = s->error = 0; /* cannot be found: the first to give way */
+        t->reads[i] = 0; /* cannot be found: the first to give way */
 }
 
 static int by_reads(const void *a, const void *b)
@@ -94,8 +89,8 @@ size_t tl_top_list(struct tl_top *t, int64_t now_ms, struct tl_top_key *out, siz
     size_t n = 0;
     if (t->halve_at_ms && now_ms >= t->halve_at_ms) halve(t, now_ms);
     for (size_t i = 0; i < t->n; i++) {
-        if (t->slots[i].reads == 0) continue;
-        all[n].reads = t->slots[i].reads;
+        if (t->reads[i] == 0) continue;
+        all[n].reads = t->reads[i];
         all[n].error = t->slots[i].error;
         memcpy(all[n++].key, t->slots[i].key, t->slots[i].key_n + 1u);
     }

@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <jansson.h>
 
-enum { KEYS_MAX = 10000, BATCH = 500, LINE_MAX_BYTES = 2 * TL_ENTRY_MAX };
+enum { KEYS_MAX = 10000, BATCH = 500, LINE_MAX_BYTES = 2 * TL_ENTRY_MAX, FAILURES_SHOWN = 20 };
 
 void tl_cache_session_end(struct tl_cache_session *s)
 {
@@ -126,12 +126,14 @@ struct batch {
     size_t lines[BATCH]; /* numbers */
     json_t *parsed[BATCH];
     char *texts[BATCH];
-    struct tl_err first;
+    enum tl_status first; /* failure */
 };
 
 static void batch_failed(struct batch *b, size_t line, enum tl_status status, const char *why)
 {
-    if (b->failed++ == 0) (void)tl_fail(&b->first, status, "%s, line %zu: %s", b->path, line, why);
+    const char *from = strcmp(b->path, "-") == 0 ? "standard input" : b->path;
+    if (b->failed++ == 0) b->first = status;
+    if (b->failed <= FAILURES_SHOWN) tl_cli_warn(b->s.cli, "%s, line %zu: %s", from, line, why);
 }
 
 static enum tl_status flush_batch(struct batch *b, struct tl_err *err)
@@ -219,8 +221,8 @@ static enum tl_status put_batch(struct tl_cli *cli, const char *path, struct tl_
     }
     if (f != stdin) fclose(f);
     if (st != TL_OK || b->failed == 0) return st;
-    if (err) *err = b->first;
-    return b->kept > 0 ? TL_SOME_FAILED : b->first.status;
+    if (err) err->text[0] = '\0'; /* each was reported */
+    return b->kept > 0 ? TL_SOME_FAILED : b->first;
 }
 
 static enum tl_status put(struct tl_cli *cli, struct tl_err *err)

@@ -6,6 +6,7 @@
 #include "run.h"
 
 #include <jansson.h>
+#include <sys/stat.h>
 
 struct market {
     struct run r;
@@ -175,9 +176,116 @@ static void general_cache(void **state)
     run(r, "cache", "put", "tick", "A", "v", "--ttl", "soon", "--store", "a.db");
     expect(r, 2, NULL, "--ttl: 'soon'");
     run(r, "cache", "burn", "--store", "a.db");
-    expect(r, 2, NULL, "only put, get, del and stats");
+    expect(r, 2, NULL, "only put, get, del, stats and top");
     run(r, "cache", "stats", "--store", "a.db", "--json");
     expect(r, 0, "\"state\":\"in use\"", NULL);
+}
+
+static void batches(void **state)
+{
+    struct market *m = *state;
+    struct run *r = &m->r;
+    run_shell(r, "i=0; while [ $i -lt 1201 ]; do echo "
+                 "\"{\\\"type\\\":\\\"etf\\\",\\\"symbol\\\":\\\"S$i\\\",\\\"value\\\":$i}\"; "
+                 "i=$((i+1)); done >lines && $TIER cache put --batch lines --store a.db");
+    expect(r, 0, NULL, "1201 values kept (store), 0 failed");
+    run(r, "cache", "get", "etf", "S0,S777,S1200", "--store", "none");
+    expect(r, 0, "0\n777\n1200\n", NULL);
+    run_shell(r,
+              "$TIER cache get etf S1,S2 --store a.db --json | $TIER cache put --batch - --store b.db --redis none && "
+              "$TIER cache get etf S1,S2 --store b.db --redis none");
+    expect(r, 0, "1\n2\n", NULL);
+    run_shell(r, "printf '%s\\n' '{\"type\":\"a\",\"value\":{\"b\": [1]}}' '' '{\"type\"' '{\"type\":\"a\"}' "
+                 "'{\"type\":\"a\",\"value\":1,\"ttl\":\"soon\"}' '{\"type\":\"\",\"value\":1}' | "
+                 "$TIER cache put --batch - --store a.db; s=$?; $TIER cache get a --store a.db; exit $s");
+    expect(r, 1, "{\"b\":[1]}", "standard input, line 3:");
+    assert_non_null(strstr(r->err, "line 4: an object with \"type\""));
+    assert_non_null(strstr(r->err, "line 5: ttl: 'soon'"));
+    assert_non_null(strstr(r->err, "line 6:"));
+    assert_non_null(strstr(r->err, "1 values kept (store), 4 failed"));
+    run(r, "cache", "put", "--batch", "missing", "--store", "a.db");
+    expect(r, 3, NULL, "cannot read missing");
+    run(r, "cache", "put", "x", "--batch", "lines", "--store", "a.db");
+    expect(r, 2, NULL, "stand in its lines");
+}
+
+static long member(const char *text, const char *tier, const char *name)
+{
+    json_t *root = json_loads(text, JSON_DISABLE_EOF_CHECK, NULL);
+    assert_non_null(root);
+    long n = (long)json_integer_value(json_object_get(tier ? json_object_get(root, tier) : root, name));
+    json_decref(root);
+    return n;
+}
+
+/* A process that goes on reading its batch, seen by others while it runs. */
+static void running_processes(void **state)
+{
+    struct market *m = *state;
+    struct run *r = &m->r, other = *r;
+    char path[128], line[96];
+    int out, err;
+    snprintf(path, sizeof path, "%s/lines", r->dir);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    other.in_path = path;
+    other.out = other.err = NULL;
+    const char *const argv[] = {getenv("TL_TEST_BINARY"), "cache", "put", "--batch", "-", "--store", "a.db", NULL};
+    pid_t pid = run_start(&other, argv, &out, &err);
+    for (int i = 0; i < 501; i++) {
+        int n = snprintf(line, sizeof line, "{\"type\":\"etf\",\"symbol\":\"S%d\",\"value\":%d}\n", i, i);
+        assert_int_equal(write(fd, line, (size_t)n), n);
+    }
+    for (int i = 0; i < 100; i++) {
+        run(r, "cache", "stats", "--store", "a.db", "--json");
+        expect(r, 0, NULL, NULL);
+        if (member(r->out, NULL, "processes") == 1 && member(r->out, "store", "written") == 500) break;
+        redis_sleep_ms(100);
+    }
+    assert_int_equal(member(r->out, NULL, "processes"), 1);
+    assert_int_equal(member(r->out, "redis", "written"), 500);
+    assert_int_equal(member(r->out, NULL, "puts"), 500);
+    assert_int_equal(member(r->out, "memory", "written"), 500);
+    run(r, "cache", "stats", "--store", "none");
+    expect(r, 0, "1 process; queue 0 writes", NULL);
+    run(r, "cache", "stats", "--store", "none", "--watch", "--count", "2", "--json");
+    expect(r, 0, "\"processes\":1", NULL);
+    assert_non_null(strstr(strchr(r->out, '\n') + 1, "\"processes\":1"));
+    run(r, "cache", "stats", "--store", "a.db", "--redis", "none");
+    expect(r, 0, "are shared through Redis", NULL);
+    close(fd);
+    run_finish(&other, pid, out, err);
+    assert_int_equal(other.code, 0);
+    assert_non_null(strstr(other.err, "501 values kept (store), 0 failed"));
+    free(other.out);
+    free(other.err);
+    run(r, "cache", "stats", "--store", "a.db", "--json");
+    assert_int_equal(member(r->out, NULL, "processes"), 0);
+}
+
+static void most_read(void **state)
+{
+    struct market *m = *state;
+    struct run *r = &m->r;
+    char reply[256];
+    run(r, "cache", "top", "--store", "a.db");
+    expect(r, 0, "reads", NULL);
+    assert_true(redis_do(&m->s, reply, "HSET", "tierline:{stats}", "1",
+                         "{\"format\":1,\"top\":[{\"key\":\"a\",\"reads\":5,\"error\":0},"
+                         "{\"key\":\"b\",\"reads\":4,\"error\":1}]}"));
+    assert_true(redis_do(&m->s, reply, "HSET", "tierline:{stats}", "2",
+                         "{\"format\":1,\"top\":[{\"key\":\"b\",\"reads\":3,\"error\":2}]}"));
+    assert_true(redis_do(&m->s, reply, "HSET", "tierline:{stats}", "3", "no json"));
+    assert_true(redis_do(&m->s, reply, "HSET", "tierline:{stats}", "4", "{\"format\":2,\"top\":7}"));
+    run(r, "cache", "top", "--store", "a.db", "--json");
+    expect(r, 0, "[{\"key\":\"b\",\"reads\":7,\"error\":3},{\"key\":\"a\",\"reads\":5,\"error\":0}]", NULL);
+    run(r, "cache", "top", "1", "--store", "none", "--json");
+    expect(r, 0, "[{\"key\":\"b\",\"reads\":7,\"error\":3}]", NULL);
+    run(r, "cache", "top", "0", "--store", "a.db");
+    expect(r, 2, NULL, "1 to 10000");
+    run(r, "cache", "top", "--store", "a.db", "--redis", "none");
+    expect(r, 2, NULL, "none is configured");
 }
 
 int main(void)
@@ -188,6 +296,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(another_store, setup, teardown),
         cmocka_unit_test_setup_teardown(without_redis, setup, teardown),
         cmocka_unit_test_setup_teardown(general_cache, setup, teardown),
+        cmocka_unit_test_setup_teardown(batches, setup, teardown),
+        cmocka_unit_test_setup_teardown(running_processes, setup, teardown),
+        cmocka_unit_test_setup_teardown(most_read, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
