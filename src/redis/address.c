@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/util.h"
+#include "redis/tls.h"
 
 #include <stdio.h>
 
@@ -87,13 +88,44 @@ static enum tl_status parse_unix(struct tl_str rest, struct tl_redis_address *ou
     return take_db((struct tl_str){q.p + 3, q.n - 3}, out, err);
 }
 
+/* "ca=FILE&cert=FILE&key=FILE", in any order */
+static enum tl_status take_files(struct tl_str query, struct tl_redis_address *out, struct tl_err *err)
+{
+    const struct {
+        struct tl_str name;
+        char *to;
+    } files[] = {{TL_STR("ca="), out->ca}, {TL_STR("cert="), out->cert}, {TL_STR("key="), out->key}};
+    struct tl_str part;
+    while (tl_str_split(&query, '&', &part)) {
+        bool known = false;
+        for (size_t i = 0; i < TL_COUNT(files) && !known; i++) {
+            struct tl_str name = files[i].name;
+            known = part.n > name.n && memcmp(part.p, name.p, name.n) == 0;
+            if (known && !decode((struct tl_str){part.p + name.n, part.n - name.n}, files[i].to, TL_REDIS_WORD_MAX))
+                return tl_fail(err, TL_INVALID, "redis: the file of ?%.*s is too long or wrongly encoded",
+                               TL_STR_ARG(part));
+        }
+        if (!known)
+            return tl_fail(err, TL_INVALID, "redis: ?%.*s: only ca=FILE, cert=FILE and key=FILE are known",
+                           TL_STR_ARG(part));
+    }
+    if (out->key[0] && !out->cert[0]) return tl_fail(err, TL_INVALID, "redis: ?key=... without cert=...");
+    return TL_OK;
+}
+
 /* "host[:port][/db]", host also "[::1]" */
 static enum tl_status parse_tcp(struct tl_str rest, struct tl_redis_address *out, struct tl_err *err)
 {
+    if (memchr(rest.p, '@', rest.n)) return stray_at(err);
+    const char *query = memchr(rest.p, '?', rest.n);
+    if (query && !out->tls) return tl_fail(err, TL_INVALID, "redis: ?...: this URL takes no options");
+    if (query) {
+        enum tl_status st = take_files((struct tl_str){query + 1, (size_t)(rest.p + rest.n - query) - 1}, out, err);
+        if (st != TL_OK) return st;
+        rest.n = (size_t)(query - rest.p);
+    }
     const char *slash = memchr(rest.p, '/', rest.n);
     struct tl_str place = {rest.p, slash ? (size_t)(slash - rest.p) : rest.n}, host = place, port = {"", 0};
-    if (memchr(rest.p, '@', rest.n)) return stray_at(err);
-    if (memchr(rest.p, '?', rest.n)) return tl_fail(err, TL_INVALID, "redis: ?...: this URL takes no options");
     const char *colon;
     if (place.n > 0 && place.p[0] == '[') {
         const char *close = memchr(place.p, ']', place.n);
@@ -128,7 +160,8 @@ enum tl_status tl_redis_address_parse(const char *url, struct tl_redis_address *
     if (!sep) return tl_fail(err, TL_INVALID, "redis: a URL is needed (redis://127.0.0.1:6379/0)");
     struct tl_str scheme = {url, (size_t)(sep - url)}, rest = tl_str(sep + 3);
     bool is_unix = tl_str_eq(scheme, TL_STR("redis+unix"));
-    if (tl_str_eq(scheme, TL_STR("rediss")))
+    out->tls = tl_str_eq(scheme, TL_STR("rediss"));
+    if (out->tls && !tl_tls_built())
         return tl_fail(err, TL_UNSUPPORTED,
                        "redis: built without TLS: rediss:// cannot be used (let a TLS proxy such as "
                        "stunnel stand in between)");
@@ -136,8 +169,9 @@ enum tl_status tl_redis_address_parse(const char *url, struct tl_redis_address *
         return tl_fail(err, TL_UNSUPPORTED, "redis: %.*s:// is not supported yet", TL_STR_ARG(scheme));
     for (size_t i = 0; i < scheme.n; i++)
         if (scheme.p[i] == '@' || scheme.p[i] == ':') return stray_at(err);
-    if (!is_unix && !tl_str_eq(scheme, TL_STR("redis")))
-        return tl_fail(err, TL_INVALID, "redis: unknown scheme %.*s (known: redis, redis+unix)", TL_STR_ARG(scheme));
+    if (!is_unix && !out->tls && !tl_str_eq(scheme, TL_STR("redis")))
+        return tl_fail(err, TL_INVALID, "redis: unknown scheme %.*s (known: redis, rediss, redis+unix)",
+                       TL_STR_ARG(scheme));
     enum tl_status st = take_credentials(&rest, out, err);
     if (st != TL_OK) return st;
     return is_unix ? parse_unix(rest, out, err) : parse_tcp(rest, out, err);

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/util.h"
+#include "redis/tls.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -23,6 +24,7 @@ struct tl_link_socket {
     struct tl_link *link; /* NULL: given up */
     struct tl_link *owner;
     int fd;
+    struct tl_tls *tls; /* [own] NULL: none */
 };
 
 static uint64_t now_ns(const struct tl_link *l)
@@ -48,6 +50,7 @@ static void on_socket_closed(uv_handle_t *handle)
 {
     struct tl_link_socket *s = handle->data;
     struct tl_link *l = s->owner;
+    tl_tls_free(s->tls);
     close(s->fd);
     free(s);
     release_one(l);
@@ -185,10 +188,31 @@ static int open_socket(struct tl_link *l, int family, const struct sockaddr *add
     return rc == 0 || rc == EINPROGRESS ? ENOMEM : rc;
 }
 
+/* Until TLS is agreed on the link is connecting still. */
+static void tls_step(struct tl_link *l)
+{
+    struct tl_err err;
+    struct tl_link_socket *s = l->socket;
+    enum tl_status st = tl_tls_handshake(s->tls, &err);
+    if (st == TL_OK)
+        shake(l);
+    else if (st == TL_BUSY)
+        uv_poll_start(&s->poll, tl_tls_wants_write(s->tls) ? UV_WRITABLE : UV_READABLE, on_poll);
+    else
+        tl_link_give_up(l, &err);
+}
+
 /* Goes on with the result of connect(2). */
 static void after_connect(struct tl_link *l, int rc)
 {
-    if (rc == 0) {
+    if (rc == 0 && l->opt.address.tls) {
+        struct tl_err err;
+        enum tl_status st = tl_tls_new(&l->opt.address, l->socket->fd, &l->socket->tls, &err);
+        if (st == TL_OK)
+            tls_step(l);
+        else
+            tl_link_give_up(l, &err);
+    } else if (rc == 0) {
         shake(l);
     } else if (rc == EINPROGRESS) {
         uv_poll_start(&l->socket->poll, UV_WRITABLE, on_poll);
@@ -293,7 +317,7 @@ static void on_readable(struct tl_link *l, struct tl_link_socket *s)
     char bytes[READ_BYTES];
     struct tl_err err;
     for (unsigned i = 0; i < READS_A_WAKEUP; i++) {
-        ssize_t n = read(s->fd, bytes, sizeof bytes);
+        ssize_t n = s->tls ? tl_tls_read(s->tls, bytes, sizeof bytes) : read(s->fd, bytes, sizeof bytes);
         if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
         if (n <= 0) {
             fail_try(l, n < 0 ? errno : ECONNRESET, "the server ended the connection");
@@ -306,7 +330,7 @@ static void on_readable(struct tl_link *l, struct tl_link_socket *s)
             return;
         }
         if (!hand_over_replies(l, s)) return;
-        if ((size_t)n < sizeof bytes) return;
+        if ((size_t)n < sizeof bytes && !s->tls) return; /* TLS hands out a record at a time */
     }
 }
 
@@ -319,7 +343,10 @@ static void write_some(struct tl_link *l)
         return;
     }
     while (l->socket && l->out_at < l->out.n) {
-        ssize_t n = send(l->socket->fd, l->out.p + l->out_at, l->out.n - l->out_at, MSG_NOSIGNAL);
+        struct tl_link_socket *s = l->socket;
+        const char *p = l->out.p + l->out_at;
+        size_t left = l->out.n - l->out_at;
+        ssize_t n = s->tls ? tl_tls_write(s->tls, p, left) : send(s->fd, p, left, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && errno == EAGAIN) break;
         if (n < 0) {
@@ -335,7 +362,7 @@ static void write_some(struct tl_link *l)
         tl_buf_clear(&l->out);
         l->out_at = 0;
     }
-    bool wanted = l->out.n > 0;
+    bool wanted = l->out.n > 0 || (l->socket && l->socket->tls && tl_tls_wants_write(l->socket->tls));
     if (wanted == l->writable_wanted) return;
     l->writable_wanted = wanted;
     watch(l);
@@ -346,6 +373,10 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     struct tl_link_socket *s = poll->data;
     struct tl_link *l = s->link;
     if (!l) return;
+    if (l->state == TL_LINK_CONNECTING && s->tls) {
+        tls_step(l);
+        return;
+    }
     if (l->state == TL_LINK_CONNECTING) {
         int rc = 0;
         socklen_t n = sizeof rc;
@@ -362,8 +393,9 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         fail_try(l, rc, "the connection broke");
         return;
     }
-    if (events & UV_READABLE) on_readable(l, s);
-    if (s->link == l && (events & UV_WRITABLE)) write_some(l);
+    /* With TLS either direction may have waited for the other one's bytes. */
+    if (s->tls || (events & UV_READABLE)) on_readable(l, s);
+    if (s->link == l && (s->tls || (events & UV_WRITABLE))) write_some(l);
 }
 
 static void on_flush(uv_prepare_t *flush)

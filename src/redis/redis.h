@@ -24,10 +24,14 @@ struct tl_redis_address {
     char user[TL_REDIS_WORD_MAX], password[TL_REDIS_WORD_MAX]; /* "": none */
     uint32_t db;
     bool tls;
+    char ca[TL_REDIS_WORD_MAX];   /* PEM files for TLS. "": the CAs of the system */
+    char cert[TL_REDIS_WORD_MAX]; /* "": we show no certificate */
+    char key[TL_REDIS_WORD_MAX];  /* "": it is in cert */
 };
-/* redis://[[user]:password@]host[:port][/db], rediss:// (TLS), redis+unix://[[user]:password@]/path[?db=N].
- * User and password are percent-decoded. INVALID (never with the password in its text); UNSUPPORTED: rediss:// where
- * the library was built without TLS, and the known but unbuilt schemes redis+sentinel, redis+cluster. */
+/* redis://[[user]:password@]host[:port][/db], rediss:// (TLS, with [?ca=FILE&cert=FILE&key=FILE]),
+ * redis+unix://[[user]:password@]/path[?db=N]. User and password are percent-decoded. INVALID (never with the password
+ * in its text); UNSUPPORTED: rediss:// where the library was built without TLS, and the known but unbuilt schemes
+ * redis+sentinel, redis+cluster. */
 TL_MUSTCHECK enum tl_status tl_redis_address_parse(const char *url, struct tl_redis_address *out, struct tl_err *err);
 /* "127.0.0.1:6379/0", "/run/redis.sock/0": without credentials, for messages. */
 void tl_redis_address_format(const struct tl_redis_address *, char *out, size_t cap);
