@@ -270,6 +270,7 @@ static enum tl_status open_memory(struct tl_cache *c, const struct tl_cache_opti
 
 static void free_cache(struct tl_cache *c)
 {
+    tl_follow_free(c);
     tl_peers_free(c);
     tl_behind_free(c->behind);
     tl_map_free(c->flights);
@@ -319,6 +320,7 @@ enum tl_status tl_cache_open_inside(uv_loop_t *loop, const struct tl_cache_optio
         return st;
     }
     tl_peers_begin(c);
+    tl_follow_begin(c);
     tl_hot_begin(c);
     *out = c;
     return TL_OK;
@@ -373,6 +375,7 @@ static void close_parts(struct tl_cache *c)
     if (c->alarms) tl_soon_cancel(c->alarms, &c->closing);
     if (c->alarms) tl_alarm_clear(c->alarms, &c->hot_alarm);
     tl_report_end(c);
+    tl_follow_end(c);
     tl_peers_end(c);
     tl_gets_end(c);
     tl_puts_end(c);

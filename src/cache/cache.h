@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The inside of the cache. Everything belongs to the loop thread but for memory and generations, which any thread may
  * read. Owners: cache.c opens, closes and knows the clock and the policy; get.c the flights; put.c the puts;
- * invalidate.c the invalidations; hot.c the list of the hottest keys; report.c the statistics for other processes;
- * peers.c what joins this process to the others: Redis' state, announcements, following
- * the store. */
+ * put.c the puts; invalidate.c the invalidations; hot.c the list of the hottest keys; report.c the statistics for other
+ * processes; peers.c what joins this process to the others by Redis, follow.c by the store. */
 #ifndef TL_CACHE_CACHE_H
 #define TL_CACHE_CACHE_H
 
@@ -158,11 +157,17 @@ struct tl_version_op {
 TL_MUSTCHECK enum tl_status tl_cache_version(struct tl_cache *, struct tl_version_op *, const struct tl_series_key *,
                                              uint64_t deadline_ms, struct tl_err *err);
 
+/* ---- follow.c ---- */
+void tl_follow_begin(struct tl_cache *);
+void tl_follow_end(struct tl_cache *);
+void tl_follow_free(struct tl_cache *);
+
 /* ---- peers.c ---- */
 TL_MUSTCHECK enum tl_status tl_peers_open_redis(struct tl_cache *, const struct tl_cache_options *, struct tl_err *err);
 void tl_peers_begin(struct tl_cache *);
 void tl_peers_free(struct tl_cache *);
-void tl_peers_end(struct tl_cache *); /* no more following, meeting or answering ready */
+void tl_peers_end(struct tl_cache *); /* no more meeting or answering ready */
+void tl_peers_again(struct tl_cache *);
 /* Is what memory holds known to be what others would read? */
 bool tl_peers_trusts_memory(const struct tl_cache *);
 /* Gives a raised scope to Redis and the others. cb once, perhaps before it returns: OK, or why the others will learn it
