@@ -83,11 +83,13 @@ static enum tl_status one_number(struct tl_db *db, enum tl_sql sql, int64_t arg,
     return st;
 }
 
-/* Too many scopes: the lower half goes, and everything that is as old as it counts as invalidated. */
-static enum tl_status prune_generations(struct tl_store *store, struct tl_err *err)
+/* Too many scopes: the lower half goes, and everything that is as old as it counts as invalidated. Counting costs as
+ * much as there are scopes, so it is done now and then. */
+static enum tl_status prune_generations(struct tl_store *store, uint64_t generation, struct tl_err *err)
 {
     struct tl_db *db = &store->writer;
     int64_t count = 0, middle = 0, all = 0;
+    if (generation % TL_MIN(store->opt.generations_max / 8 + 1, (uint64_t)PRUNE_EACH) != 0) return TL_OK;
     enum tl_status st = one_number(db, TL_SQL_GENERATION_COUNT, 0, &count, err);
     if (st != TL_OK || (uint64_t)count <= store->opt.generations_max) return st;
     st = one_number(db, TL_SQL_GENERATION_MIDDLE, count / 2, &middle, err);
@@ -112,7 +114,7 @@ static enum tl_status raise_scope(struct tl_store *store, struct tl_store_entrie
     b->generation = (uint64_t)TL_MAX(next, have);
     if (next > have) st = set_generation(db, b->scope, next, err);
     if (st == TL_OK && next > last) st = tl_meta_put_i64(db, "last_generation", next, err);
-    return st == TL_OK ? prune_generations(store, err) : st;
+    return st == TL_OK ? prune_generations(store, b->generation, err) : st;
 }
 
 /* ---- writing entries ---- */

@@ -25,8 +25,8 @@ struct tl_store_options {
     uint32_t busy_ms;             /* how long a writer waits for its turn; 0: 5000 */
     size_t queue_bytes;           /* bound on bytes of submitted, uncommitted ops; 0: 64 MiB. submit blocks above it */
     bool read_only;               /* never creates, never writes */
-    uint64_t generations_max;     /* scopes that are remembered one by one; 0: 1,000,000 */
-    uint64_t notices_max;         /* notices that are kept; 0: 100,000 */
+    uint64_t generations_max;     /* scopes that are remembered one by one, and an eighth more; 0: 1,000,000 */
+    uint64_t notices_max;         /* notices that are kept, and up to 1,000 more; 0: 100,000 */
     const struct tl_clock *clock; /* NULL: system */
     const struct tl_log *log;     /* NULL: silent */
 };

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A process that imports bars is killed at any moment: what it was told is stored is there and right, an import is
- * there whole or not at all, and no chunk is left that nobody refers to. Every process opens a store of its own after
- * the fork. */
+/* A process that imports bars, or writes entries, is killed at any moment: what it was told is stored is there and
+ * right, an import or batch is there whole or not at all, and no chunk is left that nobody refers to. Every process
+ * opens a store of its own after the fork. */
 #include "support.h"
 
 #include "unit/market_fixture.h"
 
 #include <signal.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -134,8 +135,130 @@ static void killed_at_any_moment(void **state)
     }
 }
 
+/* ---- entries ---- */
+
+enum { BATCH = 5, BODY = 20000 };
+
+struct acked {
+    int batch;
+    uint64_t generation;
+};
+
+struct writing {
+    struct tl_store_entries batch;
+    int number, ack;
+    atomic_bool done;
+};
+
+static void on_batch(struct tl_store_entries *b)
+{
+    struct writing *w = (struct writing *)(void *)b;
+    struct acked a = {w->number, b->generation};
+    if (b->status != TL_OK) _exit(7);
+    if (write(w->ack, &a, sizeof a) != sizeof a) _exit(6);
+    atomic_store(&w->done, true);
+}
+
+/* The child: batch i puts BATCH keys to value i and raises a generation; number and generation go through the pipe once
+ * they are committed. */
+static void write_for_ever(const char *path, int ack)
+{
+    static char body[BODY];
+    struct tl_store *store;
+    if (tl_store_open(path, NULL, &store, NULL) != TL_OK) _exit(2);
+    for (int i = 1; i < 5000; i++) {
+        struct tl_store_entry items[BATCH];
+        char keys[BATCH][8];
+        struct writing w = {.number = i, .ack = ack};
+        memset(body, i % 251, sizeof body);
+        for (int k = 0; k < BATCH; k++) {
+            snprintf(keys[k], sizeof keys[k], "k%d", k);
+            items[k] = (struct tl_store_entry){
+                .key = tl_str(keys[k]), .body = {body, sizeof body}, .expires_ms = INT64_MAX, .order = {0}};
+            for (int b = 0; b < 4; b++) items[k].order[b] = (unsigned char)(i >> (24 - 8 * b));
+        }
+        w.batch = (struct tl_store_entries){.items = items, .count = BATCH, .scope = TL_STR("s:A"), .cb = on_batch};
+        if (tl_store_entries_submit(store, &w.batch, NULL) != TL_OK) _exit(3);
+        while (!atomic_load(&w.done)) usleep(50);
+    }
+    _exit(0);
+}
+
+/* The number of the batch that the store has; all of its keys are of it. */
+static int batch_there(struct tl_store_reader *r)
+{
+    int found = -1;
+    for (int k = 0; k < BATCH; k++) {
+        char key[8];
+        struct tl_buf out;
+        snprintf(key, sizeof key, "k%d", k);
+        tl_buf_init(&out, 0);
+        enum tl_status st = tl_store_entry_read(r, tl_str(key), 0, &out, NULL);
+        int value = st == TL_OK ? (unsigned char)out.p[0] : -2;
+        if (st == TL_OK) {
+            assert_int_equal(out.n, BODY);
+            for (size_t i = 0; i < out.n; i++) assert_int_equal((unsigned char)out.p[i], value);
+        }
+        if (k > 0) assert_int_equal(value, found);
+        found = value;
+        tl_buf_release(&out);
+    }
+    return found;
+}
+
+static bool keep_generation(void *ctx, struct tl_str scope, uint64_t generation)
+{
+    assert_true(tl_str_eq(scope, TL_STR("s:A")));
+    *(uint64_t *)ctx = generation;
+    return true;
+}
+
+static void entries_killed_at_any_moment(void **state)
+{
+    (void)state;
+    struct tl_rng rng;
+    tl_rng_seed(&rng, 20260102);
+    for (int round = 0; round < ROUNDS; round++) {
+        struct market m;
+        struct acked a, last = {0, 0};
+        int ack[2], status;
+        snprintf(m.dir, sizeof m.dir, "/tmp/tl-market-XXXXXX");
+        assert_non_null(mkdtemp(m.dir));
+        snprintf(m.path, sizeof m.path, "%s/store.db", m.dir);
+        assert_int_equal(pipe(ack), 0);
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            close(ack[0]);
+            write_for_ever(m.path, ack[1]);
+        }
+        close(ack[1]);
+        assert_int_equal(read(ack[0], &last, sizeof last), sizeof last);
+        struct timespec pause = {.tv_nsec = (long)(1 + tl_rng_below(&rng, 60)) * 1000000};
+        nanosleep(&pause, NULL);
+        kill(pid, SIGKILL);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFSIGNALED(status));
+        while (read(ack[0], &a, sizeof a) == sizeof a) last = a;
+        close(ack[0]);
+        struct tl_err err = {.text = ""};
+        struct tl_store_reader *r;
+        uint64_t generation = 0, newest = 0;
+        if (tl_store_open(m.path, NULL, &m.store, &err) != TL_OK) fail_msg("%s", err.text);
+        assert_int_equal(tl_store_reader_new(m.store, &r, NULL), TL_OK);
+        int there = batch_there(r);
+        assert_true(there == last.batch % 251 || there == (last.batch + 1) % 251);
+        assert_int_equal(tl_store_generations(r, 0, keep_generation, &generation, &newest, NULL), TL_OK);
+        assert_true(generation == newest);
+        assert_true(newest == last.generation + (there != last.batch % 251));
+        tl_store_reader_free(r);
+        market_close(&m);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(killed_at_any_moment)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(killed_at_any_moment),
+                                       cmocka_unit_test(entries_killed_at_any_moment)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
