@@ -18,7 +18,7 @@ struct follow {
     struct tl_store_reader *reader; /* one connection: its data version is compared with its own */
     int64_t data_version;
     uint64_t generation, notice_at, ticks;
-    bool under_way, fell_behind, failed;
+    bool under_way, fell_behind, failed, more_expired;
     struct tl_buf found; /* records "g<generation> <scope>\0", "n<order, 64 hex digits><key>\0" */
 };
 
@@ -63,11 +63,12 @@ static void read_changes(struct follow *f)
 static void run_follow(struct tl_store_job *job, struct tl_store_reader *reader)
 {
     struct follow *f = job->state;
-    size_t n;
+    size_t n = 0;
     (void)reader;
     read_changes(f);
-    if (++f->ticks % EXPIRE_EACH == 0 && !f->cache->read_only)
-        (void)!tl_store_entries_expire(f->cache->store, tl_cache_now_ms(f->cache), EXPIRE_MAX, &n, NULL);
+    if (f->cache->read_only || (++f->ticks % EXPIRE_EACH != 0 && !f->more_expired)) return;
+    enum tl_status st = tl_store_entries_expire(f->cache->store, tl_cache_now_ms(f->cache), EXPIRE_MAX, &n, NULL);
+    f->more_expired = st == TL_OK && n == EXPIRE_MAX; /* goes on in the next turn: others write meanwhile */
 }
 
 /* Is what memory holds older than what the store got? Our own writes come back as well, and stay. */

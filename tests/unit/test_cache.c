@@ -369,6 +369,50 @@ static void close_waits_for_loads(void **state)
     assert_int_equal(uv_loop_close(&b.loop), 0);
 }
 
+/* Also where one prefix begins with the other. */
+static void two_prefixes(void **state)
+{
+    (void)state;
+    static const char *const pairs[][2] = {{"one:", "two:"}, {"a:", "a:b:"}};
+    for (size_t p = 0; p < sizeof pairs / sizeof pairs[0]; p++) {
+        struct redis_server s;
+        struct box a, b, c;
+        char out[4096];
+        redis_server_start(&s, NULL);
+        box_open(&a, s.url, NULL, pairs[p][0]);
+        box_open(&b, s.url, NULL, pairs[p][1]);
+        box_open(&c, s.url, NULL, pairs[p][1]); /* hears what b says */
+        assert_int_equal(box_ready(&a, NULL), TL_OK);
+        assert_int_equal(box_ready(&b, NULL), TL_OK);
+        assert_int_equal(box_ready(&c, NULL), TL_OK);
+        assert_int_equal(box_put(&a, "etf", "A", "of a", TL_TIER_REDIS), TL_OK);
+        box_expect(&b, "etf", "A", NULL, TL_TIER_NONE);
+        assert_int_equal(box_put(&b, "etf", "A", "of b", TL_TIER_REDIS), TL_OK);
+        assert_int_equal(box_invalidate(&b, TL_SCOPE_ALL, NULL, NULL), TL_OK);
+        box_spin(&a, 50);
+        box_spin(&c, 50);
+        assert_int_equal(box_stats(&a).announcements, 0);
+        assert_int_equal(box_stats(&c).announcements, 2);
+        box_expect(&a, "etf", "A", "of a", TL_TIER_MEMORY);
+        tl_memory_clear(a.cache->memory);
+        box_expect(&a, "etf", "A", "of a", TL_TIER_REDIS);
+        box_expect(&b, "etf", "A", NULL, TL_TIER_NONE);
+        assert_int_equal(box_invalidate(&a, TL_SCOPE_TYPE, "etf", NULL), TL_OK);
+        box_spin(&b, 50);
+        assert_int_equal(box_stats(&b).announcements, 0);
+        assert_true(redis_do(&s, out, "EVAL",
+                             "for _, k in ipairs(redis.call('KEYS', '*')) do "
+                             "if k:sub(1, #ARGV[1]) ~= ARGV[1] and k:sub(1, #ARGV[2]) ~= ARGV[2] then return k end end "
+                             "return 'none'",
+                             "0", pairs[p][0], pairs[p][1]));
+        assert_non_null(strstr(out, "none"));
+        box_close(&a);
+        box_close(&b);
+        box_close(&c);
+        redis_server_stop(&s);
+    }
+}
+
 /* ---- invalidation, all forms ---- */
 
 static void five_forms(void **state)
@@ -503,6 +547,7 @@ int main(void)
         cmocka_unit_test(deadlines),
         cmocka_unit_test(invalidation_beats_a_load),
         cmocka_unit_test(close_waits_for_loads),
+        cmocka_unit_test(two_prefixes),
         cmocka_unit_test(five_forms),
         cmocka_unit_test(many_at_once),
         cmocka_unit_test(bad_input),
