@@ -9,24 +9,24 @@
 
 enum { TYPE_BYTES = 64, SYMBOL_BYTES = 64, TIMEFRAME_BYTES = 32 };
 
-static bool plain(unsigned char c)
-{
-    return c > 0x20 && c != 0x7f && c != '{' && c != '}' && c != '%' && c != ':';
-}
+static const bool encoded[256] = {
+    [0 ... 0x20] = true, [0x7f] = true, ['{'] = true, ['}'] = true, ['%'] = true, [':'] = true};
 
 /* Appends an encoded part; false when it does not fit. */
 static bool put_part(struct tl_cache_key *k, const char *part)
 {
     static const char hex[] = "0123456789ABCDEF";
-    for (const unsigned char *p = (const unsigned char *)part; *p; p++) {
-        if (k->n + 3 > TL_KEY_MAX) return false;
-        if (plain(*p)) {
-            k->text[k->n++] = (char)*p;
-            continue;
-        }
+    for (const unsigned char *p = (const unsigned char *)part; *p;) {
+        size_t n = 0;
+        while (!encoded[p[n]]) n++; /* NUL is encoded */
+        if (k->n + n + 3 > TL_KEY_MAX) return false;
+        memcpy(k->text + k->n, p, n);
+        k->n += n;
+        p += n;
+        if (!*p) break;
         k->text[k->n++] = '%';
         k->text[k->n++] = hex[*p >> 4];
-        k->text[k->n++] = hex[*p & 15];
+        k->text[k->n++] = hex[*p++ & 15];
     }
     k->text[k->n] = '\0';
     return true;
