@@ -102,7 +102,9 @@ static bool expect_host(SSL *ssl, const char *host)
     bool is_address = inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
     if (is_address) return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
     SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    return SSL_set_tlsext_host_name(ssl, host) == 1 && SSL_set1_host(ssl, host) == 1;
+    /* SSL_set_tlsext_host_name without its cast; the text is copied. */
+    long named = SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)host);
+    return named == 1 && SSL_set1_host(ssl, host) == 1;
 }
 
 enum tl_status tl_tls_new(const struct tl_redis_address *a, int fd, struct tl_tls **out, struct tl_err *err)
