@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A TCP proxy between a cache and its redis-server, in a thread of its own: replies byte by byte, or cut after so many
- * of them. Include behind "cache_fixture.h". */
+ * of them. Include behind "redis_server.h". */
 #ifndef TL_TESTS_PROXY_H
 #define TL_TESTS_PROXY_H
 
