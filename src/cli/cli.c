@@ -395,7 +395,7 @@ int tl_cli_main(int argc, char **argv, char **envp)
         else if (tl_status_exit(st) == 2 && !cli.command)
             tl_cli_hint(&cli, "tierline --help");
     }
-    int code = tl_status_exit(st);
+    int code = st == TL_OK ? cli.exit_code : tl_status_exit(st);
     tl_config_free(cli.cfg);
     return cli.out ? close_streams(&cli, code) : code;
 }

@@ -64,6 +64,7 @@ struct tl_cli {
     bool out_color, err_color;    /* a terminal, and neither NO_COLOR, TERM=dumb nor --no-color */
     bool quiet;                   /* --quiet was given */
     unsigned width;               /* columns of the terminal, 80 when there is none */
+    int exit_code;                /* of a command that returns OK and has one of its own to hand on */
     struct tl_cli_values *values; /* parsed options; the frame's */
 };
 

@@ -183,6 +183,17 @@ static const struct tl_example cache_examples[] = {
     {"tierline cache stats --watch --redis redis://127.0.0.1", "Hits and latencies of all processes, live."},
     {0},
 };
+static const struct tl_option lock_options[] = {
+    {"ttl", 0, TL_VALUE_TEXT, "TIME", "run: how long the lease outlives a holder that dies (5s)", NULL, NULL, 0, 0},
+    {"wait", 0, TL_VALUE_TEXT, "TIME", "run: wait so long for the lease, 0: not at all (for ever)", NULL, NULL, 0, 0},
+    OPT_JSON,
+    OPT_END,
+};
+static const struct tl_example lock_examples[] = {
+    {"tierline lock run nightly --wait 0 -- ./nightly.sh", "Runs the script unless it runs already, on any machine."},
+    {"tierline lock list", "Shows every lease that is held now."},
+    {0},
+};
 static const struct tl_option doctor_options[] = {
     {"adopt-store", 0, TL_VALUE_FLAG, NULL, "Let this store take over the Redis prefix (after a restore)", NULL, NULL,
      0, 0},
@@ -233,6 +244,13 @@ static const struct tl_command commands[] = {
      "stats shows what each tier holds, whether it is in use, and the counters of all running processes that share "
      "this Redis prefix; top [N] shows the keys that they read most.",
      cache_options, cache_examples, tl_cmd_cache, false},
+    {"lock", "Run a command under a lease, on one machine at a time", "run NAME -- COMMAND... | list", 1, UINT_MAX,
+     "A lock across machines, kept in Redis. It ends by itself when its holder dies (--ttl), and is renewed as long as "
+     "the command runs. The command finds its fencing token, which only ever rises, in TIERLINE_LOCK_TOKEN, and the "
+     "name in TIERLINE_LOCK_NAME. When the lease is lost the command gets SIGTERM, and after 5 seconds SIGKILL.\n\n"
+     "The exit code is the command's (128 and the signal's number when one ended it, 127 when it is not found), 5 when "
+     "another holds the lease, 4 when it was lost, 6 when Redis cannot be reached.",
+     lock_options, lock_examples, tl_cmd_lock, false},
     {"doctor", "Check each configured component and say how to mend it", "", 0, 0,
      "Checks the settings, the store and Redis: reachable, writable, the right version, memory policy, permissions for "
      "scripts and channels, and whether the Redis prefix belongs to this store. Each problem comes with what to do "
