@@ -123,7 +123,7 @@ static void unlink_lease(struct tl_locks *c, struct lease *l)
 struct parting {
     struct tl_locks *locks;
     struct tl_redis_cmd cmd;
-    struct tl_str argv[6];
+    struct tl_str argv[7];
     struct tl_buf message;
     char keys[2][TL_LOCK_KEY_MAX], owner[40];
 };
@@ -144,18 +144,20 @@ static void on_parted(struct tl_redis_cmd *cmd, enum tl_status status, const str
     tl_locks_parted(c);
 }
 
+#define MESSAGE_END TL_STR("\"]}}")
+
 static void say_released(struct lease *l, struct tl_buf *out)
 {
     /* The name stands in its key as it is encoded for keys: nothing in it needs escaping. */
     const char *brace = strchr(l->keys[0] + strlen(l->locks->prefix), '{');
     tl_buf_init(out, 4096);
     tl_buf_printf(out,
-                  "{\"specversion\":\"1.0\",\"id\":\"%s\",\"source\":\"/tierline/%016" PRIx64
-                  "\",\"type\":\"lease.released.v1\",\"subject\":\"locks\",\"data\":{\"name\":\"%.*s\"}}",
-                  l->owner, l->locks->instance, (int)strlen(brace + 1) - 1, brace + 1);
+                  "{\"specversion\":\"1.0\",\"id\":\"%s\",\"source\":\"/tierline\",\"type\":\"lease.released.v1\","
+                  "\"subject\":\"locks\",\"data\":{\"name\":\"%.*s\",\"next\":[\"",
+                  l->owner, (int)strlen(brace + 1) - 1, brace + 1);
 }
 
-/* RELEASE without anybody who waits for it. */
+/* RELEASE, or withdrawal from those who wait, without anybody who waits for it. */
 static void part(struct lease *l)
 {
     struct tl_locks *c = l->locks;
@@ -166,8 +168,8 @@ static void part(struct lease *l)
     memcpy(p->keys[1], l->keys[2], sizeof p->keys[1]);
     memcpy(p->owner, l->owner, sizeof p->owner);
     say_released(l, &p->message);
-    struct tl_str args[] = {TL_STR("2"),      tl_str(p->keys[0]), tl_str(p->keys[1]),
-                            tl_str(p->owner), tl_str(c->channel), tl_buf_str(&p->message)};
+    struct tl_str args[] = {TL_STR("2"),        tl_str(p->keys[0]),      tl_str(p->keys[1]), tl_str(p->owner),
+                            tl_str(c->channel), tl_buf_str(&p->message), MESSAGE_END};
     memcpy(p->argv, args, sizeof args);
     p->cmd = (struct tl_redis_cmd){.argv = p->argv, .argc = TL_COUNT(args), .cb = on_parted, .user = p};
     if (!p->message.failed && tl_redis_eval(c->redis, &p->cmd, TL_LOCK_RELEASE, c->timeout_ms, NULL) == TL_OK)
@@ -356,7 +358,7 @@ static void on_deadline(struct tl_alarm *a)
     struct lease *l = LEASE_OF(a, deadline);
     char why[64];
     snprintf(why, sizeof why, "still held by another after %" PRIu64 " ms", l->op->wait_ms);
-    if (l->phase == LEASE_ASKING) part(l);
+    if (l->phase != LEASE_QUEUED) part(l);
     end(l, fail_op(l, TL_TIMEOUT, l->locks->redis_up ? why : "Redis cannot be reached"));
 }
 
@@ -454,7 +456,8 @@ static void send_release(struct tl_soon *s)
     tl_buf_release(&l->message);
     say_released(l, &l->message);
     struct tl_str args[] = {TL_STR("2"),      tl_str(l->keys[0]),        tl_str(l->keys[2]),
-                            tl_str(l->owner), tl_str(l->locks->channel), tl_buf_str(&l->message)};
+                            tl_str(l->owner), tl_str(l->locks->channel), tl_buf_str(&l->message),
+                            MESSAGE_END};
     struct tl_err err;
     enum tl_status st = l->message.failed ? tl_fail(&err, TL_NOMEM, "no memory for releasing")
                                           : send_script(l, TL_LOCK_RELEASE, args, TL_COUNT(args), on_released, &err);
@@ -481,7 +484,7 @@ void tl_lease_cancel(struct tl_lease *op)
 {
     struct lease *l = op->state;
     if (!l || l->phase > LEASE_WAITING) return;
-    if (l->phase == LEASE_ASKING) part(l); /* behind the question, in order */
+    if (l->phase != LEASE_QUEUED) part(l); /* behind the question, in order */
     l->phase = LEASE_OVER;
     clear_alarms(l);
     leave_queue(l);
@@ -495,7 +498,7 @@ void tl_lease_end_all(struct tl_locks *c)
         struct lease *l = c->leases;
         while (l && !l->op) l = l->next_all;
         if (!l) return;
-        if (l->phase == LEASE_HELD || l->phase == LEASE_ASKING || l->phase == LEASE_RELEASING) part(l);
+        if (l->phase != LEASE_QUEUED && l->phase != LEASE_OVER) part(l);
         struct tl_lease *op = l->op;
         tl_lease_cb *cb = l->phase == LEASE_HELD ? NULL : l->cb;
         (void)fail_op(l, TL_CANCELLED, "the locks are being closed");
@@ -522,7 +525,7 @@ enum tl_status tl_lease_acquire(struct tl_locks *c, struct tl_lease *op, const c
     tl_locks_key(c, "lock:", name, l->keys[0]);
     tl_locks_key(c, "fence:", name, l->keys[1]);
     tl_locks_key(c, "wait:", name, l->keys[2]);
-    snprintf(l->owner, sizeof l->owner, "%016" PRIx64 ":%" PRIx64, c->instance, ++c->nonce);
+    snprintf(l->owner, sizeof l->owner, "%s%" PRIx64, c->instance_text, ++c->nonce);
     snprintf(l->ttl, sizeof l->ttl, "%" PRIu64, ttl_ms(l));
     l->deadline.ring = on_deadline;
     l->again.ring = on_again;

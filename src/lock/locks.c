@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/util.h"
 
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <sys/random.h>
@@ -63,11 +64,19 @@ static void on_message(void *ctx, struct tl_str channel, struct tl_str payload)
 {
     struct tl_locks *c = ctx;
     (void)channel;
+    /* Most are for others: an owner of this process begins with its instance. */
+    if (!tl_map_count(c->queues) || !memmem(payload.p, payload.n, c->instance_text, strlen(c->instance_text))) return;
     json_t *event = json_loadb(payload.p, payload.n, JSON_REJECT_DUPLICATES, NULL);
     const char *type = json_string_value(json_object_get(event, "type"));
     const char *name = json_string_value(json_object_get(json_object_get(event, "data"), "name"));
     struct lease_queue *q = type && name && strcmp(type, "lease.released.v1") == 0 ? queue_of(c, name) : NULL;
-    if (q) tl_lease_wake(q->first);
+    const json_t *owner, *next = json_object_get(json_object_get(event, "data"), "next");
+    size_t i;
+    json_array_foreach(next, i, owner)
+    {
+        const char *text = json_string_value(owner);
+        if (q && text && strcmp(text, q->first->owner) == 0) tl_lease_wake(q->first);
+    }
     json_decref(event);
 }
 
@@ -135,6 +144,7 @@ enum tl_status tl_locks_open(struct uv_loop_s *loop, const struct tl_locks_optio
     c->timeout_ms = opt->redis_timeout_ms ? opt->redis_timeout_ms : 500;
     if (getrandom(&c->instance, sizeof c->instance, 0) != sizeof c->instance) c->instance = tl_locks_now_ns(c);
     tl_rng_seed(&c->rng, c->instance);
+    snprintf(c->instance_text, sizeof c->instance_text, "%016" PRIx64 ":", c->instance);
     c->queues = tl_map_new();
     enum tl_status st = c->queues ? TL_OK : tl_fail(err, TL_NOMEM, "no memory for leases");
     if (st == TL_OK) st = check_prefix(c, opt->prefix, err);

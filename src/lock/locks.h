@@ -3,7 +3,7 @@
  *
  *   lock:{NAME}   instance:nonce:token, expires with the lease
  *   fence:{NAME}  the last token given out; stays
- *   wait:{NAME}   somebody waits: the end of the lease is to be announced; 60 s
+ *   wait:{NAME}   sorted set of the owners who wait, first come first; 60 s
  *   channel:calc:done  lease.released.v1
  */
 #ifndef TL_LOCK_LOCKS_H
@@ -49,7 +49,7 @@ struct lease {
     enum tl_status soon_status;
     struct tl_redis_cmd cmd; /* ACQUIRE, RENEW or RELEASE; one at a time */
     struct tl_str argv[10];
-    struct tl_buf message;
+    struct tl_buf message; /* up to the owners that are next */
     bool cmd_open, renew_again, woken;
     uint64_t asked_ns; /* when the command under way was sent: what it grants is counted from there */
     uint64_t until_ns; /* HELD: for certain until then */
@@ -61,8 +61,8 @@ struct tl_locks {
     struct tl_log log;
     char prefix[65], channel[96];
     const char *channels[1];
-    uint64_t instance;
-    uint64_t nonce;
+    uint64_t instance, nonce;
+    char instance_text[24]; /* 16 hex digits and a colon: what every owner begins with */
     struct tl_rng rng;
     uint32_t timeout_ms;
     struct tl_alarms *alarms;

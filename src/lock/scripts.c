@@ -5,32 +5,44 @@
 
 const struct tl_redis_script tl_lock_scripts[TL_LOCK_SCRIPTS] = {
     /* KEYS lock, fence, wait; ARGV owner (instance:nonce), ttl in ms, '1': I wait.
-     * { 1, token } granted; { 0, ms left } another holds it. */
-    [TL_LOCK_ACQUIRE] = {"lease",
-                         "local have = redis.call('GET', KEYS[1])\n"
-                         "if have then\n"
-                         "  if string.sub(have, 1, #ARGV[1] + 1) == ARGV[1] .. ':' then\n"
-                         "    redis.call('PEXPIRE', KEYS[1], ARGV[2])\n"
-                         "    return { 1, string.sub(have, #ARGV[1] + 2) }\n"
-                         "  end\n"
-                         "  if ARGV[3] == '1' then redis.call('SET', KEYS[3], '1', 'PX', 60000) end\n"
-                         "  return { 0, tostring(math.max(redis.call('PTTL', KEYS[1]), 0)) }\n"
-                         "end\n"
-                         "local time = redis.call('TIME')\n"
-                         "local last = tonumber(redis.call('GET', KEYS[2]) or '0') or 0\n"
-                         "local token = string.format('%.0f', math.max(last + 1, time[1] * 1000000 + time[2]))\n"
-                         "redis.call('SET', KEYS[2], token)\n"
-                         "redis.call('SET', KEYS[1], ARGV[1] .. ':' .. token, 'PX', ARGV[2])\n"
-                         "return { 1, token }\n"},
+     * { 1, token } granted; { 0, ms left } another holds it. Who waits keeps its place when it asks again. */
+    [TL_LOCK_ACQUIRE] = {"lease", "local have = redis.call('GET', KEYS[1])\n"
+                                  "local time = redis.call('TIME')\n"
+                                  "local now = time[1] * 1000000 + time[2]\n"
+                                  "if have and string.sub(have, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then\n"
+                                  "  if ARGV[3] == '1' then\n"
+                                  "    redis.call('ZADD', KEYS[3], 'NX', string.format('%.0f', now), ARGV[1])\n"
+                                  "    redis.call('PEXPIRE', KEYS[3], 60000)\n"
+                                  "  end\n"
+                                  "  return { 0, tostring(math.max(redis.call('PTTL', KEYS[1]), 0)) }\n"
+                                  "end\n"
+                                  "if ARGV[3] == '1' then redis.call('ZREM', KEYS[3], ARGV[1]) end\n"
+                                  "if have then\n"
+                                  "  redis.call('PEXPIRE', KEYS[1], ARGV[2])\n"
+                                  "  return { 1, string.sub(have, #ARGV[1] + 2) }\n"
+                                  "end\n"
+                                  "local last = tonumber(redis.call('GET', KEYS[2]) or '0') or 0\n"
+                                  "local token = string.format('%.0f', math.max(last + 1, now))\n"
+                                  "redis.call('SET', KEYS[2], token)\n"
+                                  "redis.call('SET', KEYS[1], ARGV[1] .. ':' .. token, 'PX', ARGV[2])\n"
+                                  "return { 1, token }\n"},
     /* KEYS lock; ARGV owner, ttl. 1: renewed; 0: it is not the owner's any more. */
     [TL_LOCK_RENEW] = {"renew", "local have = redis.call('GET', KEYS[1])\n"
                                 "if not have or string.sub(have, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then return 0 end\n"
                                 "return redis.call('PEXPIRE', KEYS[1], ARGV[2])\n"},
-    /* KEYS lock, wait; ARGV owner, channel, message for those who wait. 1: released; 0: it was not the owner's. */
-    [TL_LOCK_RELEASE] = {"release",
-                         "local have = redis.call('GET', KEYS[1])\n"
-                         "if not have or string.sub(have, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then return 0 end\n"
-                         "redis.call('DEL', KEYS[1])\n"
-                         "if redis.call('DEL', KEYS[2]) == 1 then redis.pcall('PUBLISH', ARGV[2], ARGV[3]) end\n"
-                         "return 1\n"},
+    /* KEYS lock, wait; ARGV owner, channel, message up to and behind the owners that are next. 1: released; 0: it was
+     * not the owner's, who does not wait for it either any more. The first who waits is told, and the second beside it,
+     * who keeps its place: the first may be dead. */
+    [TL_LOCK_RELEASE] = {"release", "local have = redis.call('GET', KEYS[1])\n"
+                                    "if not have or string.sub(have, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then\n"
+                                    "  redis.call('ZREM', KEYS[2], ARGV[1])\n"
+                                    "  return 0\n"
+                                    "end\n"
+                                    "redis.call('DEL', KEYS[1])\n"
+                                    "local first = redis.call('ZPOPMIN', KEYS[2])[1]\n"
+                                    "if not first then return 1 end\n"
+                                    "local second = redis.call('ZRANGE', KEYS[2], 0, 0)[1]\n"
+                                    "local next = second and first .. '\",\"' .. second or first\n"
+                                    "redis.pcall('PUBLISH', ARGV[2], ARGV[3] .. next .. ARGV[4])\n"
+                                    "return 1\n"},
 };
