@@ -47,7 +47,7 @@ tsan:
 	tools/install-packages build test
 	tools/setup build/tsan -Db_sanitize=thread $(MESON_FLAGS)
 	ninja -C build/tsan -j $(JOBS)
-	tools/run-tests build/tsan workers store run daily calc memory redis cache tiers
+	tools/run-tests build/tsan workers store run daily calc memory redis cache tiers lock lock_hammer
 
 fuzz:
 	tools/install-packages build fuzz
