@@ -8,12 +8,12 @@
 
 #include <uv.h>
 
-enum { ROUNDS = 5, DEPTH = 64, LEASES = 60000, HAND_OVERS = 3000 };
+enum { ROUNDS = 5, DEPTH = 64, LEASES = 64000, HAND_OVERS = 3000 };
 
 struct bench {
     uv_loop_t *loop;
     struct tl_locks *a, *b;
-    unsigned to_begin, under_way;
+    unsigned under_way;
 };
 
 struct one {
@@ -24,42 +24,35 @@ struct one {
 
 /* ---- uncontended ---- */
 
-static void begin_one(struct one *);
-
-static void on_released(struct tl_lease *lease, enum tl_status status)
+static void on_ended(struct tl_lease *lease, enum tl_status status)
 {
     struct one *o = lease->user;
     must(status == TL_OK, lease->err.text);
     o->bench->under_way--;
-    if (o->bench->to_begin > 0) begin_one(o);
 }
 
-static void on_acquired(struct tl_lease *lease, enum tl_status status)
+static void wait_for_all(struct bench *b)
 {
-    must(status == TL_OK, lease->err.text);
-    must(tl_lease_release(lease, on_released, NULL) == TL_OK, "release");
+    while (b->under_way > 0) uv_run(b->loop, UV_RUN_ONCE);
 }
 
-static void begin_one(struct one *o)
-{
-    o->bench->to_begin--;
-    o->bench->under_way++;
-    o->lease = (struct tl_lease){.ttl_ms = 60000, .user = o};
-    must(tl_lease_acquire(o->bench->a, &o->lease, o->name, on_acquired, NULL) == TL_OK, "acquire");
-}
-
-/* Leases a second, got and given back. */
+/* Leases a second, got and given back; like the peer, all of a depth are waited for before the next are sent. */
 static double leases(struct bench *b, unsigned depth, unsigned n)
 {
     static struct one ones[DEPTH];
-    b->to_begin = n;
+    for (unsigned i = 0; i < depth; i++) snprintf(ones[i].name, sizeof ones[i].name, "name %u", i);
     uint64_t start = bench_now_ns();
-    for (unsigned i = 0; i < depth; i++) {
-        ones[i].bench = b;
-        snprintf(ones[i].name, sizeof ones[i].name, "name %u", i);
-        begin_one(&ones[i]);
+    for (unsigned done = 0; done < n; done += depth) {
+        for (unsigned i = 0; i < depth; i++, b->under_way++) {
+            ones[i].bench = b;
+            ones[i].lease = (struct tl_lease){.ttl_ms = 60000, .user = &ones[i]};
+            must(tl_lease_acquire(b->a, &ones[i].lease, ones[i].name, on_ended, NULL) == TL_OK, "acquire");
+        }
+        wait_for_all(b);
+        for (unsigned i = 0; i < depth; i++, b->under_way++)
+            must(tl_lease_release(&ones[i].lease, on_ended, NULL) == TL_OK, "release");
+        wait_for_all(b);
     }
-    while (b->under_way > 0) uv_run(b->loop, UV_RUN_ONCE);
     return n * 1e9 / (double)(bench_now_ns() - start);
 }
 
