@@ -12,8 +12,6 @@
 #include <unistd.h>
 #include <uv.h>
 
-extern char **environ;
-
 enum { LIST_MS = 10000, KILL_MS = 5000, NOT_FOUND_CODE = 127, NOT_STARTED_CODE = 126, SIGNAL_CODE = 128 };
 #define FOR_EVER (UINT64_C(100) * 365 * 86400 * 1000)
 

@@ -123,16 +123,9 @@ static void unlink_lease(struct tl_locks *c, struct lease *l)
 struct parting {
     struct tl_locks *locks;
     struct tl_redis_cmd cmd;
-    struct tl_str argv[7];
-    struct tl_buf message;
+    struct tl_str argv[5];
     char keys[2][TL_LOCK_KEY_MAX], owner[40];
 };
-
-static void release_parting(struct parting *p)
-{
-    tl_buf_release(&p->message);
-    free(p);
-}
 
 static void on_parted(struct tl_redis_cmd *cmd, enum tl_status status, const struct tl_reply *reply,
                       const struct tl_err *err)
@@ -140,21 +133,8 @@ static void on_parted(struct tl_redis_cmd *cmd, enum tl_status status, const str
     struct parting *p = cmd->user;
     struct tl_locks *c = p->locks;
     (void)status, (void)reply, (void)err; /* it expires by itself otherwise */
-    release_parting(p);
+    free(p);
     tl_locks_parted(c);
-}
-
-#define MESSAGE_END TL_STR("\"]}}")
-
-static void say_released(struct lease *l, struct tl_buf *out)
-{
-    /* The name stands in its key as it is encoded for keys: nothing in it needs escaping. */
-    const char *brace = strchr(l->keys[0] + strlen(l->locks->prefix), '{');
-    tl_buf_init(out, 4096);
-    tl_buf_printf(out,
-                  "{\"specversion\":\"1.0\",\"id\":\"%s\",\"source\":\"/tierline\",\"type\":\"lease.released.v1\","
-                  "\"subject\":\"locks\",\"data\":{\"name\":\"%.*s\",\"next\":[\"",
-                  l->owner, (int)strlen(brace + 1) - 1, brace + 1);
 }
 
 /* RELEASE, or withdrawal from those who wait, without anybody who waits for it. */
@@ -167,40 +147,58 @@ static void part(struct lease *l)
     memcpy(p->keys[0], l->keys[0], sizeof p->keys[0]);
     memcpy(p->keys[1], l->keys[2], sizeof p->keys[1]);
     memcpy(p->owner, l->owner, sizeof p->owner);
-    say_released(l, &p->message);
-    struct tl_str args[] = {TL_STR("2"),        tl_str(p->keys[0]),      tl_str(p->keys[1]), tl_str(p->owner),
-                            tl_str(c->channel), tl_buf_str(&p->message), MESSAGE_END};
+    struct tl_str args[] = {TL_STR("2"), tl_str(p->keys[0]), tl_str(p->keys[1]), tl_str(p->owner), tl_str(c->channel)};
     memcpy(p->argv, args, sizeof args);
     p->cmd = (struct tl_redis_cmd){.argv = p->argv, .argc = TL_COUNT(args), .cb = on_parted, .user = p};
-    if (!p->message.failed && tl_redis_eval(c->redis, &p->cmd, TL_LOCK_RELEASE, c->timeout_ms, NULL) == TL_OK)
+    if (tl_redis_eval(c->redis, &p->cmd, TL_LOCK_RELEASE, c->timeout_ms, NULL) == TL_OK)
         c->partings++;
     else
-        release_parting(p);
+        free(p);
 }
 
 /* The memory goes once no command works in it any more. */
-static void drop(struct lease *l)
+static void drop(struct tl_locks *c, struct lease *l)
 {
     clear_alarms(l);
     leave_queue(l);
-    if (l->op) l->op->state = NULL;
+    if (l->op) {
+        l->op->state = NULL;
+        c->n_ops--;
+    }
     l->op = NULL;
     if (l->cmd_open) {
         tl_redis_cancel(&l->cmd);
         return;
     }
-    unlink_lease(l->locks, l);
-    tl_buf_release(&l->message);
+    unlink_lease(c, l);
     free(l);
 }
 
 /* Ends acquire or release. */
-static void end(struct lease *l, enum tl_status status)
+static void end(struct tl_locks *c, struct lease *l, enum tl_status status)
 {
     struct tl_lease *op = l->op;
     tl_lease_cb *cb = l->cb;
-    drop(l);
-    cb(op, status);
+    drop(c, l);
+    if (cb) cb(op, status);
+    tl_locks_ended(c);
+}
+
+static void on_soon(struct tl_soon *s)
+{
+    struct lease *l = LEASE_OF(s, soon);
+    end(l->locks, l, l->soon_status);
+}
+
+/* In the next turn of the loop; until then nothing happens to it any more. */
+static void end_soon(struct lease *l, enum tl_status status)
+{
+    clear_alarms(l);
+    leave_queue(l);
+    l->phase = LEASE_OVER;
+    l->soon.call = on_soon;
+    l->soon_status = status;
+    tl_soon_call(l->locks->alarms, &l->soon);
 }
 
 static enum tl_status fail_op(struct lease *l, enum tl_status status, const char *why)
@@ -210,13 +208,15 @@ static enum tl_status fail_op(struct lease *l, enum tl_status status, const char
 
 static void lose(struct lease *l, enum tl_status status, const char *why)
 {
+    struct tl_locks *c = l->locks;
     struct tl_lease *op = l->op;
     struct tl_err err;
     (void)tl_fail(&err, status, "%s", why);
     op->err = err;
     part(l); /* if it is ours still, others need not wait for it to expire */
-    drop(l);
+    drop(c, l);
     if (op->on_lost) op->on_lost(op, &err);
+    tl_locks_ended(c);
 }
 
 /* ---- asking ---- */
@@ -276,7 +276,7 @@ static void on_asked(struct tl_redis_cmd *cmd, enum tl_status status, const stru
     int64_t verdict = -1, number = 0;
     l->cmd_open = false;
     if (!l->op) { /* its deadline came */
-        drop(l);
+        drop(l->locks, l);
         return;
     }
     if (l->phase == LEASE_OVER) return;
@@ -287,16 +287,16 @@ static void on_asked(struct tl_redis_cmd *cmd, enum tl_status status, const stru
     if (verdict == 1) {
         granted(l, (uint64_t)number);
     } else if (verdict == 0 && l->op->wait_ms == 0) {
-        end(l, fail_op(l, TL_BUSY, "another holds it"));
+        end(l->locks, l, fail_op(l, TL_BUSY, "another holds it"));
     } else if (verdict == 0) {
         l->left_ms = (uint64_t)number;
         wait_for_it(l, TL_MIN((uint64_t)number + 1, (uint64_t)TL_LOCK_ASK_AGAIN_MS));
     } else if (status == TL_OK) {
-        end(l, fail_op(l, TL_CORRUPT, "Redis holds something else under this name"));
+        end(l->locks, l, fail_op(l, TL_CORRUPT, "Redis holds something else under this name"));
     } else if (l->op->wait_ms == 0 || !tl_status_retry(status)) {
         l->op->err = *err;
         part(l);
-        end(l, status);
+        end(l->locks, l, status);
     } else { /* it may have been granted: the same question gets the same answer */
         wait_for_it(l, ASK_SOON_MS);
     }
@@ -310,21 +310,19 @@ static void ask(struct lease *l)
     l->phase = LEASE_ASKING;
     l->woken = false;
     tl_alarm_clear(c->alarms, &l->again);
-    struct tl_str args[] = {TL_STR("3"),
-                            tl_str(l->keys[0]),
-                            tl_str(l->keys[1]),
-                            tl_str(l->keys[2]),
-                            tl_str(l->owner),
-                            tl_str(l->ttl),
-                            l->op->wait_ms ? TL_STR("1") : TL_STR("0")};
-    enum tl_status st = send_script(l, TL_LOCK_ACQUIRE, args, TL_COUNT(args), on_asked, &err);
+    struct tl_str args[6];
+    size_t n = 0;
+    args[n++] = l->op->wait_ms ? TL_STR("3") : TL_STR("2");
+    for (size_t i = 0; i < (l->op->wait_ms ? 3 : 2); i++) args[n++] = tl_str(l->keys[i]);
+    args[n++] = tl_str(l->owner);
+    args[n++] = tl_str(l->ttl);
+    enum tl_status st = send_script(l, TL_LOCK_ACQUIRE, args, n, on_asked, &err);
     if (st == TL_OK) return;
     l->phase = LEASE_WAITING;
     bool ends = st != TL_FULL && c->told && l->op->wait_ms == 0;
     if (ends) {
         l->op->err = err;
-        l->soon_status = st;
-        tl_soon_call(c->alarms, &l->soon);
+        end_soon(l, st);
     } else {
         set_alarm(l, &l->again, ms_later(l, around(l, ASK_SOON_MS)));
     }
@@ -338,14 +336,11 @@ void tl_lease_wake(struct lease *l)
 
 void tl_lease_redis_failed(struct tl_locks *c, const struct tl_err *why)
 {
-    struct lease *l;
-    do { /* from the front each time: a callback may end others */
-        for (l = c->leases; l; l = l->next_all)
-            if (l->op && l->op->wait_ms == 0 && (l->phase == LEASE_WAITING || l->phase == LEASE_QUEUED)) break;
-        if (!l) break;
+    for (struct lease *l = c->leases; l; l = l->next_all) {
+        if (!l->op || l->op->wait_ms > 0 || (l->phase != LEASE_WAITING && l->phase != LEASE_QUEUED)) continue;
         l->op->err = *why;
-        end(l, TL_IO);
-    } while (!c->closing);
+        end_soon(l, TL_IO);
+    }
 }
 
 static void on_again(struct tl_alarm *a)
@@ -359,13 +354,7 @@ static void on_deadline(struct tl_alarm *a)
     char why[64];
     snprintf(why, sizeof why, "still held by another after %" PRIu64 " ms", l->op->wait_ms);
     if (l->phase != LEASE_QUEUED) part(l);
-    end(l, fail_op(l, TL_TIMEOUT, l->locks->redis_up ? why : "Redis cannot be reached"));
-}
-
-static void on_soon(struct tl_soon *s)
-{
-    struct lease *l = LEASE_OF(s, soon);
-    end(l, l->soon_status);
+    end(l->locks, l, fail_op(l, TL_TIMEOUT, l->locks->redis_up ? why : "Redis cannot be reached"));
 }
 
 /* ---- holding ---- */
@@ -379,7 +368,9 @@ static void on_renewed(struct tl_redis_cmd *cmd, enum tl_status status, const st
     (void)err;
     l->cmd_open = false;
     if (!l->op) {
-        drop(l);
+        drop(l->locks, l);
+    } else if (l->phase == LEASE_OVER) {
+        return;
     } else if (l->phase == LEASE_RELEASING) {
         tl_soon_call(l->locks->alarms, &l->soon);
     } else if (status == TL_OK && reply->type == TL_REPLY_INTEGER && reply->integer == 1) {
@@ -439,31 +430,28 @@ static void on_released(struct tl_redis_cmd *cmd, enum tl_status status, const s
     struct lease *l = cmd->user;
     l->cmd_open = false;
     if (!l->op) {
-        drop(l);
+        drop(l->locks, l);
         return;
     }
+    if (l->phase == LEASE_OVER) return;
     if (status != TL_OK)
         l->op->err = *err;
     else if (reply->type != TL_REPLY_INTEGER || reply->integer != 1)
         status = fail_op(l, TL_LOCK_LOST, "the lease was not held any more");
-    end(l, status);
+    end(l->locks, l, status);
 }
 
 /* Once a renewal that was under way has ended. */
 static void send_release(struct tl_soon *s)
 {
     struct lease *l = LEASE_OF(s, soon);
-    tl_buf_release(&l->message);
-    say_released(l, &l->message);
-    struct tl_str args[] = {TL_STR("2"),      tl_str(l->keys[0]),        tl_str(l->keys[2]),
-                            tl_str(l->owner), tl_str(l->locks->channel), tl_buf_str(&l->message),
-                            MESSAGE_END};
+    struct tl_str args[] = {TL_STR("2"), tl_str(l->keys[0]), tl_str(l->keys[2]), tl_str(l->owner),
+                            tl_str(l->locks->channel)};
     struct tl_err err;
-    enum tl_status st = l->message.failed ? tl_fail(&err, TL_NOMEM, "no memory for releasing")
-                                          : send_script(l, TL_LOCK_RELEASE, args, TL_COUNT(args), on_released, &err);
+    enum tl_status st = send_script(l, TL_LOCK_RELEASE, args, TL_COUNT(args), on_released, &err);
     if (st == TL_OK) return;
     l->op->err = err;
-    end(l, st);
+    end(l->locks, l, st);
 }
 
 enum tl_status tl_lease_release(struct tl_lease *op, tl_lease_cb *cb, struct tl_err *err)
@@ -485,25 +473,16 @@ void tl_lease_cancel(struct tl_lease *op)
     struct lease *l = op->state;
     if (!l || l->phase > LEASE_WAITING) return;
     if (l->phase != LEASE_QUEUED) part(l); /* behind the question, in order */
-    l->phase = LEASE_OVER;
-    clear_alarms(l);
-    leave_queue(l);
-    l->soon_status = fail_op(l, TL_CANCELLED, "cancelled");
-    tl_soon_call(l->locks->alarms, &l->soon);
+    end_soon(l, fail_op(l, TL_CANCELLED, "cancelled"));
 }
 
 void tl_lease_end_all(struct tl_locks *c)
 {
-    for (;;) { /* from the front each time: a callback may end others */
-        struct lease *l = c->leases;
-        while (l && !l->op) l = l->next_all;
-        if (!l) return;
-        if (l->phase != LEASE_QUEUED && l->phase != LEASE_OVER) part(l);
-        struct tl_lease *op = l->op;
-        tl_lease_cb *cb = l->phase == LEASE_HELD ? NULL : l->cb;
-        (void)fail_op(l, TL_CANCELLED, "the locks are being closed");
-        drop(l);
-        if (cb) cb(op, TL_CANCELLED);
+    for (struct lease *l = c->leases; l; l = l->next_all) {
+        if (!l->op || l->phase == LEASE_OVER) continue;
+        if (l->phase != LEASE_QUEUED) part(l);
+        if (l->phase == LEASE_HELD) l->cb = NULL;
+        end_soon(l, fail_op(l, TL_CANCELLED, "the locks are being closed"));
     }
 }
 
@@ -531,7 +510,6 @@ enum tl_status tl_lease_acquire(struct tl_locks *c, struct tl_lease *op, const c
     l->again.ring = on_again;
     l->renewal.ring = on_renewal;
     l->expiry.ring = on_expiry;
-    l->soon.call = on_soon;
     enum tl_status st = op->wait_ms ? tl_alarm_set(c->alarms, &l->deadline, ms_later(l, op->wait_ms)) : TL_OK;
     /* The place of the expiry is kept from the beginning: it is what a holder relies on. */
     if (st == TL_OK) st = tl_alarm_set(c->alarms, &l->expiry, UINT64_MAX);
@@ -544,6 +522,7 @@ enum tl_status tl_lease_acquire(struct tl_locks *c, struct tl_lease *op, const c
     l->next_all = c->leases;
     if (c->leases) c->leases->prev_all = l;
     c->leases = l;
+    c->n_ops++;
     op->state = l;
     op->token = 0;
     op->err = (struct tl_err){.status = TL_OK};

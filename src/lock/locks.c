@@ -196,16 +196,23 @@ static void close_parts(struct tl_locks *c)
     part_closed(c);
 }
 
+void tl_locks_ended(struct tl_locks *c)
+{
+    if (c->closing && c->ending && c->partings == 0 && c->n_ops == 0) close_parts(c);
+}
+
 void tl_locks_parted(struct tl_locks *c)
 {
-    if (--c->partings == 0 && c->closing) close_parts(c);
+    c->partings--;
+    tl_locks_ended(c);
 }
 
 static void on_close(struct tl_soon *s)
 {
     struct tl_locks *c = (struct tl_locks *)(void *)((char *)s - offsetof(struct tl_locks, close_soon));
+    c->ending = true;
     tl_lease_end_all(c);
-    if (c->partings == 0) close_parts(c);
+    tl_locks_ended(c);
 }
 
 void tl_locks_close(struct tl_locks *c, void (*cb)(void *ctx), void *ctx)

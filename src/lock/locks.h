@@ -9,7 +9,6 @@
 #ifndef TL_LOCK_LOCKS_H
 #define TL_LOCK_LOCKS_H
 
-#include "base/buf.h"
 #include "base/map.h"
 #include "base/rng.h"
 #include "redis/redis.h"
@@ -48,8 +47,7 @@ struct lease {
     struct tl_soon soon;
     enum tl_status soon_status;
     struct tl_redis_cmd cmd; /* ACQUIRE, RENEW or RELEASE; one at a time */
-    struct tl_str argv[10];
-    struct tl_buf message; /* up to the owners that are next */
+    struct tl_str argv[6];
     bool cmd_open, renew_again, woken;
     uint64_t asked_ns; /* when the command under way was sent: what it grants is counted from there */
     uint64_t until_ns; /* HELD: for certain until then */
@@ -72,7 +70,8 @@ struct tl_locks {
     struct tl_map *queues; /* name -> struct lease_queue */
     struct lease *leases;  /* all */
     size_t partings;       /* RELEASEs that nobody waits for */
-    bool closing, parts_closed;
+    size_t n_ops;          /* leases whose end is to be told */
+    bool closing, ending, parts_closed;
     unsigned open_parts;
     struct tl_soon close_soon;
     void (*closed)(void *ctx);
@@ -91,5 +90,6 @@ void tl_lease_redis_failed(struct tl_locks *, const struct tl_err *why);
 
 /* ---- locks.c ---- */
 void tl_locks_parted(struct tl_locks *); /* one of partings has ended */
+void tl_locks_ended(struct tl_locks *);  /* perhaps the last thing that closing waits for */
 
 #endif

@@ -4,7 +4,7 @@
 #include "lock/locks.h"
 
 const struct tl_redis_script tl_lock_scripts[TL_LOCK_SCRIPTS] = {
-    /* KEYS lock, fence, wait; ARGV owner (instance:nonce), ttl in ms, '1': I wait.
+    /* KEYS lock, fence, and wait if I wait; ARGV owner (instance:nonce), ttl in ms.
      * { 1, token } granted; { 0, ms left } another holds it. Who waits keeps its place when it asks again. */
     [TL_LOCK_ACQUIRE] =
         {"lease", "local time = redis.call('TIME')\n"
@@ -16,16 +16,16 @@ const struct tl_redis_script tl_lock_scripts[TL_LOCK_SCRIPTS] = {
                   "    redis.call('SET', KEYS[2], token)\n"
                   "    redis.call('SET', KEYS[1], ARGV[1] .. ':' .. token, 'PX', ARGV[2])\n"
                   "  end\n"
-                  "  if ARGV[3] == '1' then redis.call('ZREM', KEYS[3], ARGV[1]) end\n"
+                  "  if KEYS[3] then redis.call('ZREM', KEYS[3], ARGV[1]) end\n"
                   "  return { 1, token }\n"
                   "end\n"
                   "local have = redis.call('GET', KEYS[1])\n"
                   "if string.sub(have, 1, #ARGV[1] + 1) == ARGV[1] .. ':' then\n"
                   "  redis.call('PEXPIRE', KEYS[1], ARGV[2])\n"
-                  "  redis.call('ZREM', KEYS[3], ARGV[1])\n"
+                  "  if KEYS[3] then redis.call('ZREM', KEYS[3], ARGV[1]) end\n"
                   "  return { 1, string.sub(have, #ARGV[1] + 2) }\n"
                   "end\n"
-                  "if ARGV[3] == '1' then\n"
+                  "if KEYS[3] then\n"
                   "  redis.call('ZADD', KEYS[3], 'NX', token, ARGV[1])\n"
                   "  redis.call('PEXPIRE', KEYS[3], 60000)\n"
                   "end\n"
@@ -34,19 +34,22 @@ const struct tl_redis_script tl_lock_scripts[TL_LOCK_SCRIPTS] = {
     [TL_LOCK_RENEW] = {"renew", "local have = redis.call('GET', KEYS[1])\n"
                                 "if not have or string.sub(have, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then return 0 end\n"
                                 "return redis.call('PEXPIRE', KEYS[1], ARGV[2])\n"},
-    /* KEYS lock, wait; ARGV owner, channel, message up to and behind the owners that are next. 1: released; 0: it was
-     * not the owner's, who does not wait for it either any more. The first who waits is told, and the second beside it,
-     * who keeps its place: the first may be dead. */
-    [TL_LOCK_RELEASE] = {"release", "local have = redis.call('GET', KEYS[1])\n"
-                                    "if not have or string.sub(have, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then\n"
-                                    "  redis.call('ZREM', KEYS[2], ARGV[1])\n"
-                                    "  return 0\n"
-                                    "end\n"
-                                    "redis.call('DEL', KEYS[1])\n"
-                                    "local first = redis.call('ZPOPMIN', KEYS[2])[1]\n"
-                                    "if not first then return 1 end\n"
-                                    "local second = redis.call('ZRANGE', KEYS[2], 0, 0)[1]\n"
-                                    "local next = second and first .. '\",\"' .. second or first\n"
-                                    "redis.pcall('PUBLISH', ARGV[2], ARGV[3] .. next .. ARGV[4])\n"
-                                    "return 1\n"},
+    /* KEYS lock, wait; ARGV owner, channel. 1: released; 0: it was not the owner's, who does not wait for it either any
+     * more. The first who waits is told, and the second beside it, who keeps its place: the first may be dead. */
+    [TL_LOCK_RELEASE] =
+        {"release",
+         "local have = redis.call('GET', KEYS[1])\n"
+         "if not have or string.sub(have, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then\n"
+         "  redis.call('ZREM', KEYS[2], ARGV[1])\n"
+         "  return 0\n"
+         "end\n"
+         "redis.call('DEL', KEYS[1])\n"
+         "local first = redis.call('ZPOPMIN', KEYS[2])[1]\n"
+         "if not first then return 1 end\n"
+         "local second = redis.call('ZRANGE', KEYS[2], 0, 0)[1]\n"
+         "redis.pcall('PUBLISH', ARGV[2], '{\"specversion\":\"1.0\",\"id\":\"' .. ARGV[1] .. "
+         "'\",\"source\":\"/tierline\",\"type\":\"lease.released.v1\",\"subject\":\"locks\",\"data\":{\"name\":\"' .. "
+         "string.match(KEYS[1], '{(.*)}') .. '\",\"next\":[\"' .. first .. (second and '\",\"' .. second or '') .. "
+         "'\"]}}')\n"
+         "return 1\n"},
 };
