@@ -116,7 +116,7 @@ static bool at_step(struct world *w, enum place place, unsigned k, bool by_other
     if (!by_other) assert_int_equal(end.status, TL_OK);
     bool old = is_old(&r.op.item);
     if (!got_before && !by_other && old) fail_msg("place %d, step %u: the old value after the invalidation", place, k);
-    if (by_other) box_spin(&w->a, 30); /* its announcement */
+    box_spin(by_other ? &w->a : &w->b, 30); /* the announcement reaches the one who did not make it */
     assert_false(reads_old(&w->a, symbol));
     for (int i = 0; i < 300 && tl_behind_entries(w->a.cache->behind) > 0; i++) box_spin(&w->a, 1);
     tl_memory_clear(w->a.cache->memory);
