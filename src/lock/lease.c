@@ -513,7 +513,7 @@ enum tl_status tl_lease_acquire(struct tl_locks *c, struct tl_lease *op, const c
     enum tl_status st = op->wait_ms ? tl_alarm_set(c->alarms, &l->deadline, ms_later(l, op->wait_ms)) : TL_OK;
     /* The place of the expiry is kept from the beginning: it is what a holder relies on. */
     if (st == TL_OK) st = tl_alarm_set(c->alarms, &l->expiry, UINT64_MAX);
-    if (st == TL_OK) st = join_queue(l, name);
+    if (st == TL_OK && op->wait_ms) st = join_queue(l, name); /* who does not wait is behind nobody */
     if (st != TL_OK) {
         clear_alarms(l);
         free(l);

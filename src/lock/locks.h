@@ -39,7 +39,7 @@ struct lease {
     struct tl_lease *op;
     tl_lease_cb *cb;
     enum lease_phase phase;
-    struct lease_queue *queue; /* while it waits */
+    struct lease_queue *queue; /* while it waits; NULL: it does not (wait_ms 0) */
     struct lease *prev, *next; /* in the queue */
     struct lease *prev_all, *next_all;
     char keys[3][TL_LOCK_KEY_MAX], owner[40], ttl[16];

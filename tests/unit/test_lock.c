@@ -244,6 +244,10 @@ static void waiters_are_woken(void **state)
     ask_for(&c, &w->b, "x", 10000, 8000);
     ask_for(&d, &w->b, "x", 10000, 8000);
     turn(&w->b, 50);
+    struct held busy;
+    uint64_t from_try = uv_hrtime();
+    assert_int_equal(get(&busy, &w->b, "x", 10000, 0), TL_BUSY); /* stands behind nobody */
+    assert_true(uv_hrtime() - from_try < UINT64_C(500000000));
     uint64_t before = commands_of(&w->b);
     turn(&w->b, 700);
     assert_int_equal(commands_of(&w->b), before);
