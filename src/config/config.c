@@ -51,6 +51,7 @@ const char *tl_config_open_section(struct tl_str name)
 {
     if (tl_str_ieq(name, TL_STR("sets"))) return "sets";
     if (tl_str_ieq(name, TL_STR("sessions"))) return "sessions";
+    if (tl_str_ieq(name, TL_STR("schedules"))) return "schedules";
     return NULL;
 }
 
@@ -88,7 +89,7 @@ static struct tl_config_named *add_named(struct tl_config *cfg, const char *sect
     return e->name && e->value && e->source ? e : NULL;
 }
 
-static bool set_name_ok(struct tl_str name)
+static bool own_name_ok(struct tl_str name)
 {
     if (name.n == 0 || name.n > 32) return false;
     for (size_t i = 0; i < name.n; i++) {
@@ -111,9 +112,14 @@ static enum tl_status check_named(const char *section, struct tl_str *name, stru
         tl_buf_put(out, value.p, value.n);
         return tl_buf_status(out, err);
     }
-    if (!set_name_ok(*name))
-        return tl_fail(err, TL_INVALID, "sets: '%.*s' is no name for a set (1 to 32 letters, digits, - or _)",
-                       (int)TL_MIN(name->n, (size_t)64), name->p);
+    if (!own_name_ok(*name))
+        return tl_fail(err, TL_INVALID, "%s: '%.*s' is no name for a %.*s (1 to 32 letters, digits, - or _)", section,
+                       (int)TL_MIN(name->n, (size_t)64), name->p, (int)strlen(section) - 1, section);
+    if (strcmp(section, "schedules") == 0) { /* what it says is for the jobs, who know indicators and zones */
+        value = tl_str_trim(value);
+        tl_buf_put(out, value.p, value.n);
+        return tl_buf_status(out, err);
+    }
     char z[40];
     memcpy(z, name->p, name->n);
     z[name->n] = '\0';
@@ -214,7 +220,9 @@ static enum tl_status assign_variable(struct tl_config *cfg, struct tl_str name,
     static const struct {
         struct tl_str prefix;
         const char *section;
-    } open[] = {{{"TIERLINE_SETS_", 14}, "sets"}, {{"TIERLINE_SESSIONS_", 18}, "sessions"}};
+    } open[] = {{{"TIERLINE_SETS_", 14}, "sets"},
+                {{"TIERLINE_SESSIONS_", 18}, "sessions"},
+                {{"TIERLINE_SCHEDULES_", 19}, "schedules"}};
     for (size_t i = 0; i < TL_COUNT(open); i++) {
         if (name.n <= open[i].prefix.n || memcmp(name.p, open[i].prefix.p, open[i].prefix.n) != 0) continue;
         char key[33];
@@ -305,7 +313,8 @@ bool tl_config_entry(const struct tl_config *cfg, size_t i, struct tl_config_ent
 {
     if (i >= cfg->n_named) return false;
     const struct tl_config_named *e = &cfg->named[i];
-    *out = (struct tl_config_entry){e->section, e->name, e->value, e->source};
+    bool from_file = strncmp(e->source, "file ", 5) == 0;
+    *out = (struct tl_config_entry){e->section, e->name, e->value, e->source, from_file ? e->line : 0};
     return true;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Settings: one table (settings.tbl.h), four sources, later ones win: defaults < file < environment < flags.
  * File: INI; `store.busy_ms` is key busy_ms in section [store], or the key store.busy_ms above all sections.
- * Environment: TIERLINE_STORE_BUSY_MS. Two sections hold names of the user's own: [sets] (lists of indicator specs)
- * and [sessions] (trading hours by market).
+ * Environment: TIERLINE_STORE_BUSY_MS. Three sections hold names of the user's own: [sets] (lists of indicator specs),
+ * [sessions] (trading hours by market) and [schedules] (when jobs run; what is in them src/job reads and checks).
  * A key or variable that is no setting, a bad value and a key given twice are errors, never ignored. */
 #ifndef TL_CONFIG_CONFIG_H
 #define TL_CONFIG_CONFIG_H
@@ -70,12 +70,13 @@ const char *tl_config_source(const struct tl_config *, const char *name);
 /* The file that was read, NULL when there was none. */
 const char *tl_config_file(const struct tl_config *);
 
-/* [sets] and [sessions]; built in: daily, CN, US. Names in any case. */
+/* [sets], [sessions] and [schedules]; built in: daily, CN, HK, US. Names in any case. */
 struct tl_config_entry {
-    const char *section; /* "sets", "sessions" */
+    const char *section; /* "sets", "sessions", "schedules" */
     const char *name;
     const char *value; /* "SMA(5);RSI(14)", "09:30-11:30,13:00-15:00" */
     const char *source;
+    uint64_t line; /* of tl_config_file(); 0: it is not from there */
 };
 /* false past the end. */
 bool tl_config_entry(const struct tl_config *, size_t i, struct tl_config_entry *out);

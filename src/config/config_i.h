@@ -14,7 +14,7 @@ struct tl_config_value {
     uint64_t line; /* of the file under way, 0: not given there */
 };
 
-/* A name of the user's own in [sets] or [sessions]. Strings are owned, but for section. */
+/* A name of the user's own in [sets], [sessions] or [schedules]. Strings are owned, but for section. */
 struct tl_config_named {
     const char *section;
     char *name, *value, *source;
@@ -32,11 +32,11 @@ struct tl_config {
 /* Sets one setting; `source` is copied. Errors begin with the setting's name. */
 TL_MUSTCHECK enum tl_status tl_config_assign(struct tl_config *, const struct tl_setting *, struct tl_str value,
                                              const char *source, struct tl_err *err);
-/* The same for a name in an open section ("sets" or "sessions"). append: behind what is there. */
+/* The same for a name in an open section ("sets", "sessions", "schedules"). append: behind what is there. */
 TL_MUSTCHECK enum tl_status tl_config_assign_named(struct tl_config *, const char *section, struct tl_str name,
                                                    struct tl_str value, bool append, const char *source,
                                                    struct tl_err *err);
-/* "sets" or "sessions" in any case; NULL when it is neither. */
+/* "sets", "sessions" or "schedules" in any case; NULL when it is none of them. */
 const char *tl_config_open_section(struct tl_str name);
 struct tl_config_named *tl_config_named_find(const struct tl_config *, const char *section, struct tl_str name);
 size_t tl_config_index(const struct tl_setting *);

@@ -2,8 +2,8 @@
 /* The configuration file. inih does the INI grammar, fed line by line by reader() below, which knows the true line
  * number, refuses what inih would silently drop or cut (lines over its buffer, text behind a section head, NUL bytes,
  * lines without "="), and takes two of inih's habits away: an indented line only continues the value above inside
- * [sets], and there " ;" parts specs and begins no comment. After an error reader() ends the text, so the first error
- * is the one that is reported. */
+ * [sets], and there and in [schedules] " ;" parts specs or options and begins no comment. After an error reader() ends
+ * the text, so the first error is the one that is reported. */
 
 #include "config/config.h"
 
@@ -25,10 +25,11 @@ enum { FILE_MAX = 1 << 20, LINE_MAX_BYTES = 8192 };
 struct reading {
     struct tl_config *cfg;
     const char *file;
-    struct tl_str rest;      /* [borrow] text not yet read; p == NULL at the end */
-    uint64_t line;           /* of the text handed to inih last */
-    char section[40];        /* "" above all sections */
-    bool in_sets, continues; /* `continues`: the line belongs to the entry of the line before */
+    struct tl_str rest;   /* [borrow] text not yet read; p == NULL at the end */
+    uint64_t line;        /* of the text handed to inih last */
+    char section[40];     /* "" above all sections */
+    bool in_sets, parted; /* parted: ";" parts the value */
+    bool continues;       /* `continues`: the line belongs to the entry of the line before */
     char pending[LINE_MAX_BYTES];
     size_t pending_n, pending_at; /* what did not fit into inih's buffer, from pending_at on */
     char entry[40];               /* name of the set under way */
@@ -51,6 +52,7 @@ static struct tl_str nearest_section(struct tl_str name)
     }
     tl_nearest_offer(&near, TL_STR("sets"));
     tl_nearest_offer(&near, TL_STR("sessions"));
+    tl_nearest_offer(&near, TL_STR("schedules"));
     return near.best;
 }
 
@@ -91,6 +93,7 @@ static void enter_section(struct reading *r, struct tl_str line)
     memcpy(r->section, name.p, name.n);
     r->section[name.n] = '\0';
     r->in_sets = tl_str_ieq(name, TL_STR("sets"));
+    r->parted = r->in_sets || tl_str_ieq(name, TL_STR("schedules"));
     r->entry[0] = '\0';
 }
 
@@ -128,7 +131,7 @@ static bool next_line(struct reading *r)
         r->pending[r->pending_n++] = ' ';
     }
     for (size_t i = 0; i < line.n; i++) {
-        if (r->in_sets && line.p[i] == ';') {
+        if (r->parted && line.p[i] == ';') {
             /* A blank before it would make it a comment to inih, and so would a cut between two of them. */
             while (r->pending_n > 0 && isspace((unsigned char)r->pending[r->pending_n - 1])) r->pending_n--;
             if (r->pending_n > 0 && r->pending[r->pending_n - 1] == ';') continue;
@@ -157,7 +160,7 @@ static char *reader(char *out, int cap, void *user)
     if (left > room) {
         take = room;
         while (take > 0 && from[take - 1] != ';') take--;
-        if (!r->in_sets || take == 0) {
+        if (!r->parted || take == 0) {
             r->status = tl_fail_at(r->err, TL_TOO_LARGE, r->file, r->line, 0,
                                    "the line has %zu bytes, more than the %zu that fit", left, room);
             return NULL;

@@ -90,15 +90,13 @@ static void add_totals(struct tl_import_totals *to, const struct tl_import_total
     to->provisional += t->provisional;
 }
 
-static enum tl_status import_fd(struct job *j, int fd, const char *name, struct tl_import_counts *count,
-                                struct tl_err *err)
+static enum tl_status import_source(struct job *j, const struct tl_import_source *source,
+                                    struct tl_import_counts *count, struct tl_err *err)
 {
     struct store_sink s = {.store = j->store};
     const struct tl_import_sink sink = {.ctx = &s, .bars = put_bars, .factors = put_factors, .calendar = put_calendar};
-    const struct tl_import_source source = {
-        .read = read_fd, .ctx = &fd, .name = name, .bytes_before = j->bytes_before, .bytes_total = j->bytes_total};
     struct tl_import_totals totals = {0};
-    enum tl_status st = tl_import_parse(&source, j->opt, &sink, count, err);
+    enum tl_status st = tl_import_parse(source, j->opt, &sink, count, err);
     if (st == TL_OK && j->opt->cancelled && j->opt->cancelled(j->opt->ctx))
         st = tl_fail(err, TL_CANCELLED, "cancelled");
     if (st == TL_OK && s.import)
@@ -108,6 +106,20 @@ static enum tl_status import_fd(struct job *j, int fd, const char *name, struct 
     j->store_failed = s.failed;
     if (st == TL_OK) add_totals(&j->sum->stored, &totals);
     return st;
+}
+
+static void count_file(struct job *j, const struct tl_import_counts *count, enum tl_status st)
+{
+    j->sum->bytes += count->bytes;
+    j->bytes_before += count->bytes;
+    if (st != TL_OK) {
+        j->sum->files_failed++;
+        return;
+    }
+    j->sum->rows += count->rows;
+    j->sum->rejected += count->rejected;
+    j->sum->inconsistent += count->inconsistent;
+    j->sum->duplicates += count->duplicates;
 }
 
 /* path is a file, or a pipe if in_folder is not set. */
@@ -140,18 +152,11 @@ static enum tl_status import_file(struct job *j, const char *path, bool in_folde
     j->store_failed = false;
     j->sum->files++;
     enum tl_status st = is_stdin ? TL_OK : open_file(path, in_folder, &fd, err);
-    if (st == TL_OK) st = import_fd(j, fd, path, &count, err);
+    const struct tl_import_source source = {
+        .read = read_fd, .ctx = &fd, .name = path, .bytes_before = j->bytes_before, .bytes_total = j->bytes_total};
+    if (st == TL_OK) st = import_source(j, &source, &count, err);
     if (fd >= 0 && !is_stdin) (void)close(fd);
-    j->sum->bytes += count.bytes;
-    j->bytes_before += count.bytes;
-    if (st == TL_OK) {
-        j->sum->rows += count.rows;
-        j->sum->rejected += count.rejected;
-        j->sum->inconsistent += count.inconsistent;
-        j->sum->duplicates += count.duplicates;
-    } else {
-        j->sum->files_failed++;
-    }
+    count_file(j, &count, st);
     if (j->opt->on_progress) j->opt->on_progress(j->opt->ctx, path, j->bytes_before, j->bytes_total);
     return st;
 }
@@ -279,5 +284,28 @@ enum tl_status tl_import_path(struct tl_store *store, const char *path, const st
         st = import_file(&j, path, false, err);
     }
     j.sum->seconds = (double)(tl_clock_mono_ns(&tl_clock_system) - begun_ns) / 1e9;
+    return st;
+}
+
+static int64_t read_bytes(void *ctx, char *p, size_t cap)
+{
+    struct tl_str *left = ctx;
+    const size_t n = TL_MIN(cap, left->n);
+    if (n) memcpy(p, left->p, n);
+    *left = (struct tl_str){left->p + n, left->n - n};
+    return (int64_t)n;
+}
+
+enum tl_status tl_import_bytes(struct tl_store *store, struct tl_str bytes, const char *name,
+                               const struct tl_import_options *opt, struct tl_import_summary *sum, struct tl_err *err)
+{
+    struct job j = {.store = store, .opt = opt, .sum = sum, .bytes_total = bytes.n};
+    struct tl_import_counts count = {0};
+    *sum = (struct tl_import_summary){.files = 1};
+    const struct tl_import_source source = {.read = read_bytes, .ctx = &bytes, .name = name, .bytes_total = bytes.n};
+    const uint64_t begun_ns = tl_clock_mono_ns(&tl_clock_system);
+    const enum tl_status st = import_source(&j, &source, &count, err);
+    count_file(&j, &count, st);
+    sum->seconds = (double)(tl_clock_mono_ns(&tl_clock_system) - begun_ns) / 1e9;
     return st;
 }

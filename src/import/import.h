@@ -48,4 +48,9 @@ struct tl_import_summary {
 TL_MUSTCHECK enum tl_status tl_import_path(struct tl_store *, const char *path, const struct tl_import_options *,
                                            struct tl_import_summary *, struct tl_err *err);
 
+/* The same for bytes that are in memory already; name is for messages, and no symbol is read from it. */
+TL_MUSTCHECK enum tl_status tl_import_bytes(struct tl_store *, struct tl_str bytes, const char *name,
+                                            const struct tl_import_options *, struct tl_import_summary *,
+                                            struct tl_err *err);
+
 #endif

@@ -39,17 +39,21 @@ static struct tl_op *run_transaction(struct tl_store *store, struct tl_op *first
     struct tl_db *db = &store->writer;
     struct tl_err err;
     struct tl_op *end = first;
+    struct tl_op *last = NULL;
     enum tl_status st = tl_db_exec(db, "BEGIN IMMEDIATE", &err);
     if (st == TL_OK) {
         uint64_t deadline = tl_clock_mono_ns(&tl_clock_system) + TL_TRANSACTION_MS * UINT64_C(1000000);
         do {
             run_op(store, end);
+            last = end;
             end = end->next;
-            /* SQLite itself rolls a transaction back after some errors (a full disk): nothing of it stands then. */
+            /* SQLite itself rolls a transaction back after some errors (a full disk): nothing of it stands then,
+             * and the last op says why. */
             if (sqlite3_get_autocommit(db->handle)) break;
         } while (end && tl_clock_mono_ns(&tl_clock_system) < deadline);
         if (sqlite3_get_autocommit(db->handle)) {
-            st = tl_fail(&err, TL_FULL, "store: %s rolled the transaction back", store->path);
+            st = last->status == TL_OK ? TL_IO : last->status;
+            (void)tl_fail(&err, st, "the transaction was rolled back with another write: %.160s", last->err.text);
         } else {
             st = tl_db_exec(db, "COMMIT", &err);
             if (st != TL_OK) sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);

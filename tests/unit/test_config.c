@@ -127,6 +127,10 @@ static void test_bad_files(void **state)
         {"[sets]\nmine = ; SMA(5)\nmine = SMA(6)\n", 3, "given twice"},
         {"[sets]\nmy set = SMA(5)\n", 2, "no name for a set"},
         {"[sets]\nSMA(5)\n", 2, "neither"},
+        {"[schedules]\nmy job = 0 3 * * *\n", 2, "no name for a schedule"},
+        {"[schedules]\nnightly =\n", 2, "the value is empty"},
+        {"[schedules]\nnightly = 0 3 * * *\n  0 4 * * *\n", 3, "neither"},
+        {"[schedule]\nnightly = 0 3 * * *\n", 1, "did you mean [schedules]?"},
         {"[sessions]\nCN = 25:00-26:00\n", 2, "sessions.CN"},
         {"[sessions]\nDE = 09:00-17:30\n", 2, "no market with sessions"},
         {"# one\n= 5\n", 2, "unknown setting"},
@@ -187,6 +191,52 @@ static void test_nul_and_long_lines(void **state)
 }
 
 /* A set may be longer than inih's buffer and go over several lines; blanks before ";" begin no comment. */
+/* Names of the user's own; what they say is checked by the jobs. */
+static void test_schedules(void **state)
+{
+    (void)state;
+    char text[1024];
+    struct tl_config_entry e;
+    snprintf(text, sizeof text,
+             "[Schedules]\n"
+             "daily = 30 15 * * trading-day Asia/Shanghai ; set=daily; wait=95%%\n"
+             "long = 0 3 * * * ; symbols=%0100d ; set=%0100d ; freq=1w\n",
+             1, 2);
+    struct tl_err err;
+    enum tl_status st;
+    struct tl_config *cfg = parsed(text, &err, &st);
+    assert_int_equal(st, TL_OK);
+    const struct tl_config_entry *found = NULL;
+    for (size_t i = 0; tl_config_entry(cfg, i, &e); i++) {
+        if (strcmp(e.section, "schedules") != 0) continue;
+        if (strcmp(e.name, "long") == 0) {
+            snprintf(text, sizeof text, "0 3 * * *; symbols=%0100d; set=%0100d; freq=1w", 1, 2);
+            char got[512] = "";
+            for (const char *p = e.value; *p; p++) /* where the line was cut there may be a blank or a line end */
+                if (*p != ' ' && *p != '\n') got[strlen(got)] = *p;
+            char want[512] = "";
+            for (const char *p = text; *p; p++)
+                if (*p != ' ') want[strlen(want)] = *p;
+            assert_string_equal(got, want);
+            continue;
+        }
+        found = &e;
+        assert_string_equal(e.name, "daily");
+        assert_string_equal(e.value, "30 15 * * trading-day Asia/Shanghai; set=daily; wait=95%");
+        assert_int_equal(e.line, 2);
+    }
+    assert_non_null(found);
+    tl_config_free(cfg);
+    char *envp[] = {(char[]){"TIERLINE_SCHEDULES_NIGHTLY=0 3 * * *"}, NULL};
+    cfg = tl_config_new();
+    assert_int_equal(tl_config_environment(cfg, envp, &err), TL_OK);
+    bool seen = false;
+    for (size_t i = 0; tl_config_entry(cfg, i, &e); i++)
+        seen |= strcmp(e.section, "schedules") == 0 && strcmp(e.name, "nightly") == 0 && e.line == 0;
+    assert_true(seen);
+    tl_config_free(cfg);
+}
+
 static void test_sets(void **state)
 {
     (void)state;
@@ -424,13 +474,13 @@ static void test_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_builtin_set_is_canonical),
-        cmocka_unit_test(test_good_files),  cmocka_unit_test(test_bad_files),
-        cmocka_unit_test(test_first_error), cmocka_unit_test(test_nul_and_long_lines),
-        cmocka_unit_test(test_sets),        cmocka_unit_test(test_environment),
-        cmocka_unit_test(test_flags),       cmocka_unit_test(test_sources_in_order),
-        cmocka_unit_test(test_redact),      cmocka_unit_test(test_choices),
-        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_defaults),         cmocka_unit_test(test_builtin_set_is_canonical),
+        cmocka_unit_test(test_good_files),       cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_first_error),      cmocka_unit_test(test_nul_and_long_lines),
+        cmocka_unit_test(test_schedules),        cmocka_unit_test(test_sets),
+        cmocka_unit_test(test_environment),      cmocka_unit_test(test_flags),
+        cmocka_unit_test(test_sources_in_order), cmocka_unit_test(test_redact),
+        cmocka_unit_test(test_choices),          cmocka_unit_test(test_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -135,6 +135,91 @@ static void the_higher_order_stays(void **state)
     market_close(&m);
 }
 
+/* The first item is taken, the second one is refused by a trigger. */
+static void a_batch_is_there_whole_or_not(void **state)
+{
+    (void)state;
+    static const char *const refusals[] = {"ABORT", "ROLLBACK"}; /* of the statement, of the whole transaction */
+    struct market m;
+    market_open(&m);
+    put(m.store, "a", 1, "old");
+    put(m.store, "gone", 1, "old");
+    for (size_t i = 0; i < TL_COUNT(refusals); i++) {
+        char trigger[160];
+        snprintf(trigger, sizeof trigger,
+                 "CREATE TRIGGER refuse BEFORE INSERT ON entry WHEN new.key = 'bad' BEGIN SELECT RAISE(%s, 'no'); END",
+                 refusals[i]);
+        sql(m.path, trigger);
+        struct tl_store_entry items[] = {entry("a", 9, "new"), entry("gone", 9, ""), entry("bad", 9, "x"),
+                                         entry("z", 9, "x")};
+        items[1].remove = true;
+        struct tl_store_entries b = {.items = items, .count = TL_COUNT(items), .scope = TL_STR("s:A")};
+        enum tl_status st = write_batch(m.store, &b);
+        assert_int_not_equal(st, TL_OK);
+        assert_true(b.err.status == st && strlen(b.err.text) > 0);
+        expect(m.store, "a", "old");
+        expect(m.store, "gone", "old");
+        expect(m.store, "z", NULL);
+        assert_int_equal(number(m.path, "SELECT (SELECT count(*) FROM notice) + (SELECT count(*) FROM generation) + "
+                                        "(SELECT count(*) FROM meta WHERE key = 'last_generation')"),
+                         0);
+        sql(m.path, "DROP TRIGGER refuse");
+    }
+    struct tl_store_entry twice[] = {entry("a", 9, "nine"), entry("a", 8, "eight"), entry("a", 10, "ten")};
+    struct tl_store_entries b = {.items = twice, .count = TL_COUNT(twice), .scope = TL_STR("s:A")};
+    assert_int_equal(write_batch(m.store, &b), TL_OK);
+    assert_true(!twice[0].superseded && twice[1].superseded && !twice[2].superseded);
+    assert_int_equal(b.generation, 1);
+    expect(m.store, "a", "ten");
+    market_close(&m);
+}
+
+struct chain {
+    struct tl_store_entries batch;
+    struct tl_store_entry item;
+    struct tl_store *store;
+    char text[16];
+    int left;
+};
+
+static void go_on(struct tl_store_entries *b)
+{
+    struct chain *c = (struct chain *)(void *)b, *next = NULL;
+    assert_int_equal(b->status, TL_OK);
+    if (c->left > 0) next = malloc(sizeof *next);
+    if (next) {
+        *next = *c;
+        next->left--;
+        next->item.order[0]++;
+        snprintf(next->text, sizeof next->text, "%d", next->left);
+        next->item.body = tl_str(next->text);
+        next->batch.items = &next->item;
+        assert_int_equal(tl_store_entries_submit(next->store, &next->batch, NULL), TL_OK);
+    }
+    free(c);
+}
+
+/* A callback frees its batch and submits the next one, also while the store closes. */
+static void callbacks_free_and_submit(void **state)
+{
+    (void)state;
+    struct market m;
+    market_open(&m);
+    struct chain *c = calloc(1, sizeof *c);
+    assert_non_null(c);
+    *c = (struct chain){.item = entry("k", 1, "first"), .store = m.store, .left = 20};
+    c->batch = (struct tl_store_entries){.items = &c->item, .count = 1, .cb = go_on};
+    assert_int_equal(tl_store_entries_submit(m.store, &c->batch, NULL), TL_OK);
+    tl_store_close(m.store);
+    struct tl_store_options read_only = {.read_only = true};
+    assert_int_equal(tl_store_open(m.path, &read_only, &m.store, NULL), TL_OK);
+    expect(m.store, "k", "0");
+    struct tl_store_entry e = entry("k", 99, "x");
+    struct tl_store_entries b = {.items = &e, .count = 1};
+    assert_int_equal(write_batch(m.store, &b), TL_DENIED);
+    market_close(&m);
+}
+
 static void what_expires(void **state)
 {
     (void)state;
@@ -167,7 +252,8 @@ static void what_expires(void **state)
     struct tl_store_reader *r = reader(m.store);
     assert_int_equal(tl_store_counts(r, &counts, NULL), TL_OK);
     assert_int_equal(counts.entries, 11);
-    assert_true(counts.entry_bytes >= 11 * 6);
+    assert_int_equal(counts.entry_bytes, 10 * 6 + 21);
+    assert_true(counts.series == 0 && counts.symbols == 0 && counts.generations == 0);
     tl_store_reader_free(r);
     market_close(&m);
 }
@@ -200,6 +286,24 @@ static void sizes_and_bytes(void **state)
         }
         tl_store_reader_free(r);
     }
+    static const struct tl_str zeros[] = {TL_STR("z"), TL_STR("z\0"), TL_STR("z\0a"), TL_STR("z\0b"), TL_STR("\0")};
+    struct tl_store_entry items[TL_COUNT(zeros)];
+    for (size_t i = 0; i < TL_COUNT(zeros); i++) {
+        items[i] = entry("", 1, "");
+        items[i].key = items[i].body = zeros[i];
+    }
+    struct tl_store_entries b = {.items = items, .count = TL_COUNT(zeros)};
+    assert_int_equal(write_batch(m.store, &b), TL_OK);
+    struct tl_store_reader *r = reader(m.store);
+    for (size_t i = 0; i < TL_COUNT(zeros); i++) {
+        struct tl_buf out;
+        tl_buf_init(&out, 0);
+        assert_int_equal(tl_store_entry_read(r, zeros[i], 0, &out, NULL), TL_OK);
+        assert_int_equal(out.n, 5 + zeros[i].n);
+        assert_memory_equal(out.p + 5, zeros[i].p, zeros[i].n);
+        tl_buf_release(&out);
+    }
+    tl_store_reader_free(r);
     char longest[TL_STORE_KEY_MAX + 1];
     memset(longest, 'k', TL_STORE_KEY_MAX);
     longest[TL_STORE_KEY_MAX] = '\0';
@@ -369,6 +473,22 @@ static void notices_are_pruned(void **state)
     assert_int_equal(write_batch(m.store, &b), TL_OK);
     assert_int_equal(number(m.path, "SELECT max(seq) FROM notice"), 2100);
     assert_true(number(m.path, "SELECT count(*) FROM notice") <= 50 + 1000);
+    int64_t oldest = number(m.path, "SELECT min(seq) FROM notice");
+    assert_true(oldest > 1);
+    struct tl_store_reader *r = reader(m.store);
+    struct seen s = {.n = 0};
+    struct tl_err err;
+    uint64_t behind = (uint64_t)oldest - 2, just = (uint64_t)oldest - 1;
+    assert_int_equal(tl_store_notices(r, &behind, on_notice, &s, &err), TL_CONFLICT);
+    assert_int_equal(behind, 2100);
+    assert_int_equal(s.n, 0);
+    put(m.store, "k", 0xff, "v");
+    assert_int_equal(tl_store_notices(r, &behind, on_notice, &s, &err), TL_OK); /* goes on from where it was set */
+    assert_string_equal(s.text, "k:255 ");
+    s = (struct seen){.max = 1};
+    assert_int_equal(tl_store_notices(r, &just, on_notice, &s, &err), TL_OK); /* nothing was missed yet */
+    assert_int_equal(just, oldest);
+    tl_store_reader_free(r);
     market_close(&m);
 }
 
@@ -424,13 +544,53 @@ static void damaged_rows(void **state)
     expect(m.store, "k", "v"); /* whether it is an entry is for its reader to say */
     assert_true(put(m.store, "k", 1, "mended"));
     expect(m.store, "k", "mended");
-    sql(m.path, "UPDATE entry SET data = 17, ord = NULL WHERE 0; INSERT INTO notice(key, ord) VALUES ('x', x'01')");
+    sql(m.path, "INSERT INTO notice(key, ord) VALUES ('x', x'01')");
     struct tl_store_reader *r = reader(m.store);
     struct seen s = {.n = 0};
     uint64_t at = 0;
     assert_int_equal(tl_store_notices(r, &at, on_notice, &s, NULL), TL_OK); /* passed over */
     assert_string_equal(s.text, "k:1 ");
     tl_store_reader_free(r);
+    market_close(&m);
+}
+
+/* The value is longer than the rest of the file, so the page in the middle is one of its own. */
+static void damaged_pages(void **state)
+{
+    (void)state;
+    struct market m;
+    static char big[MIB];
+    unsigned char page[16384];
+    struct tl_err err;
+    market_open(&m);
+    struct tl_store_entry e = entry("big", 1, "");
+    e.body = (struct tl_str){big, sizeof big};
+    struct tl_store_entries b = {.items = &e, .count = 1};
+    assert_int_equal(write_batch(m.store, &b), TL_OK);
+    put(m.store, "small", 1, "v");
+    tl_store_close(m.store);
+    memset(page, 0xff, sizeof page);
+    FILE *f = fopen(m.path, "r+");
+    assert_non_null(f);
+    long middle = (long)number(m.path, "PRAGMA page_count") / 2 * (long)sizeof page;
+    assert_int_equal(fseek(f, middle, SEEK_SET), 0);
+    assert_int_equal(fwrite(page, sizeof page, 1, f), 1);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(tl_store_open(m.path, NULL, &m.store, NULL), TL_OK);
+    struct tl_store_reader *r = reader(m.store);
+    struct tl_buf out;
+    tl_buf_init(&out, 0);
+    assert_int_equal(tl_store_entry_read(r, TL_STR("big"), 0, &out, &err), TL_CORRUPT);
+    assert_non_null(strstr(err.text, m.path));
+    assert_int_equal(out.n, 0);
+    tl_buf_release(&out);
+    tl_store_reader_free(r);
+    expect(m.store, "small", "v");
+    memset(e.order, 2, sizeof e.order);
+    assert_int_not_equal(write_batch(m.store, &b),
+                         TL_OK); /* SQLite takes a page number that cannot be for a full disk */
+    assert_true(strlen(b.err.text) > 0);
+    expect(m.store, "small", "v");
     market_close(&m);
 }
 
@@ -446,6 +606,8 @@ static void from_schema_1(void **state)
     market_open(&m);
     market_import_walk(&m, "600519.SH", 600, 7, 0);
     snprintf(id, sizeof id, "%s", tl_store_id(m.store));
+    int64_t revision = number(m.path, "SELECT value FROM meta WHERE key = 'last_revision'");
+    assert_true(revision > 0);
     tl_store_close(m.store);
     sql(m.path, "DROP TABLE entry; DROP TABLE notice; DROP TABLE generation; PRAGMA user_version = 1");
     struct tl_store_options read_only = {.read_only = true};
@@ -456,7 +618,19 @@ static void from_schema_1(void **state)
     assert_int_equal(tl_store_open(m.path, NULL, &m.store, &err), TL_OK);
     assert_string_equal(tl_store_id(m.store), id);
     assert_int_equal(number(m.path, "PRAGMA user_version"), 2);
-    assert_int_equal(number(m.path, "SELECT bars FROM bars"), 600);
+    assert_int_equal(number(m.path, "SELECT value FROM meta WHERE key = 'last_revision'"), revision);
+    struct tl_bars want, have;
+    struct tl_symbol symbol = market_symbol("600519.SH");
+    struct tl_store_reader *r = reader(m.store);
+    tl_bars_init(&want);
+    tl_bars_init(&have);
+    market_walk(&want, 600, 7, 0);
+    assert_int_equal(tl_store_bars_read(r, &symbol, TL_FREQ_1D, INT64_MIN, INT64_MAX, &have, NULL, &err), TL_OK);
+    assert_int_equal(have.n, want.n);
+    assert_memory_equal(have.col[TL_BAR_CLOSE], want.col[TL_BAR_CLOSE], want.n * sizeof(double));
+    tl_bars_release(&want);
+    tl_bars_release(&have);
+    tl_store_reader_free(r);
     assert_true(put(m.store, "k", 1, "v"));
     expect(m.store, "k", "v");
     assert_int_equal(raise_to(m.store, "a", 0, false, NULL), 1);
@@ -466,6 +640,9 @@ static void from_schema_1(void **state)
     tl_store_close(m.store);
     sql(m.path, "PRAGMA user_version = 3");
     assert_int_equal(tl_store_open(m.path, NULL, &m.store, &err), TL_TOO_NEW);
+    assert_non_null(strstr(err.text, "has schema 3"));
+    assert_int_equal(tl_store_open(m.path, &read_only, &m.store, &err), TL_TOO_NEW);
+    assert_int_equal(number(m.path, "PRAGMA user_version"), 3);
     sql(m.path, "PRAGMA user_version = 2");
     assert_int_equal(tl_store_open(m.path, NULL, &m.store, &err), TL_OK);
     market_close(&m);
@@ -474,11 +651,19 @@ static void from_schema_1(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_higher_order_stays), cmocka_unit_test(what_expires),
-        cmocka_unit_test(sizes_and_bytes),        cmocka_unit_test(generations_rise),
-        cmocka_unit_test(too_many_generations),   cmocka_unit_test(notices_follow),
-        cmocka_unit_test(notices_are_pruned),     cmocka_unit_test(full_queue),
-        cmocka_unit_test(damaged_rows),           cmocka_unit_test(from_schema_1),
+        cmocka_unit_test(the_higher_order_stays),
+        cmocka_unit_test(a_batch_is_there_whole_or_not),
+        cmocka_unit_test(callbacks_free_and_submit),
+        cmocka_unit_test(what_expires),
+        cmocka_unit_test(damaged_pages),
+        cmocka_unit_test(sizes_and_bytes),
+        cmocka_unit_test(generations_rise),
+        cmocka_unit_test(too_many_generations),
+        cmocka_unit_test(notices_follow),
+        cmocka_unit_test(notices_are_pruned),
+        cmocka_unit_test(full_queue),
+        cmocka_unit_test(damaged_rows),
+        cmocka_unit_test(from_schema_1),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
