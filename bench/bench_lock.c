@@ -56,28 +56,6 @@ static double leases(struct bench *b, unsigned depth, unsigned n)
     return n * 1e9 / (double)(bench_now_ns() - start);
 }
 
-/* SET NX PX and DEL one after the other, a second. */
-static double theirs(int port, int depth, int n)
-{
-    static const char *const commands[] = {"SET key:__rand_int__ value NX PX 60000", "DEL key:__rand_int__"};
-    double seconds = 0;
-    for (int i = 0; i < 2; i++) {
-        char command[256], line[512];
-        double rate = 0;
-        snprintf(command, sizeof command, "redis-benchmark -p %d -c 1 -P %d -n %d -r 64 --csv %s 2>/dev/null", port,
-                 depth, n, commands[i]);
-        FILE *f = popen(command, "r");
-        must(f != NULL, "redis-benchmark cannot run");
-        while (fgets(line, sizeof line, f)) {
-            const char *figure = strstr(line, "\",\"");
-            if (figure && strncmp(line, "\"test\"", 6) != 0) rate = atof(figure + 3);
-        }
-        must(pclose(f) == 0 && rate > 0, "redis-benchmark gave no figures");
-        seconds += 1 / rate;
-    }
-    return 1 / seconds;
-}
-
 /* ---- contended ---- */
 
 struct hand {
@@ -155,9 +133,9 @@ int main(void)
     b.b = open_locks(&b, server.port);
     for (int r = 0; r < ROUNDS; r++) {
         one[r] = leases(&b, 1, LEASES / 20);
-        their_one[r] = theirs(server.port, 1, LEASES / 10);
+        their_one[r] = bench_set_and_del(server.port, 1, LEASES / 10);
         many[r] = leases(&b, DEPTH, LEASES);
-        their_many[r] = theirs(server.port, DEPTH, 2 * LEASES);
+        their_many[r] = bench_set_and_del(server.port, DEPTH, 2 * LEASES);
     }
     double o = bench_median(one, ROUNDS), to = bench_median(their_one, ROUNDS);
     double m = bench_median(many, ROUNDS), tm = bench_median(their_many, ROUNDS);

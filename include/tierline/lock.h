@@ -64,11 +64,25 @@ TL_API uint64_t tl_lease_left_ms(const struct tl_lease *);
  * when it is known not to be held. */
 TL_MUSTCHECK TL_API enum tl_status tl_lease_release(struct tl_lease *lease, tl_lease_cb *cb, struct tl_err *err);
 
+/* Held leases can change hands: owner names the holder as it stands in Redis, "instance:nonce". Another process, or
+ * this one later, takes the lease up by name, owner and token; whoever hands it over forgets it, or both hold it. */
+enum { TL_LEASE_OWNER_MAX = 40 };
+/* "" when it is not held. */
+TL_API void tl_lease_owner(const struct tl_lease *, char out[TL_LEASE_OWNER_MAX]);
+/* It stays held, by nobody here: cb and on_lost do not come any more. No-op when it is not held. */
+TL_API void tl_lease_forget(struct tl_lease *);
+/* Renews it for lease->ttl_ms, and holds it. lease as in acquire (wait_ms is not used), token in. cb: OK: held.
+ * LOCK_LOST: it is not the owner's any more. IO, TIMEOUT: Redis could not be asked. CANCELLED. Returns INVALID (name,
+ * owner, ttl). */
+TL_MUSTCHECK TL_API enum tl_status tl_lease_resume(struct tl_locks *, struct tl_lease *lease, const char *name,
+                                                   const char *owner, tl_lease_cb *cb, struct tl_err *err);
+
 struct tl_lease_info {
     char name[TL_LEASE_NAME_MAX + 1];
     char holder[17]; /* instance, 16 hex digits */
     uint64_t token;
     uint64_t left_ms;
+    bool computation; /* who makes the value of a key holds it; name: the key, without its braces. Not to be acquired */
 };
 struct tl_locks_list {
     void *user;

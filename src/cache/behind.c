@@ -270,7 +270,7 @@ static void stage_result(struct slot *s, enum tl_status status)
         end_stage(s, TL_OK);
     } else if (b->expired) {
         lose(s, status);
-    } else if (s->stage == STAGE_REDIS && (s->now.w.to_store || !s->now.w.put)) {
+    } else if (s->stage == STAGE_REDIS && (s->now.w.to_store || !(s->now.w.put || s->now.w.made))) {
         /* The store is what counts (or the value came from it): Redis is not waited for. */
         if (s->tries + 1 < REDIS_TRIES && tl_tier_up(b->opt.redis) && !is_hopeless(status)) {
             try_again(s);
@@ -473,8 +473,8 @@ void tl_behind_invalidated(struct tl_behind *b, struct tl_str scope)
     for (size_t i = 0; tl_map_next(b->slots, &i, &key, &value);) {
         struct slot *s = value;
         if (!tl_cache_scope_covers(scope, key)) continue;
-        s->now.w.put = false;
-        s->later.w.put = false;
+        s->now.w.put = s->now.w.made = false;
+        s->later.w.put = s->later.w.made = false;
     }
 }
 

@@ -42,6 +42,7 @@ struct tl_behind_write {
     bool to_redis, to_store;
     bool put; /* put by a caller just now, not read from somewhere: an invalidation it could not know of does not hit it
                */
+    bool made; /* no other tier has it: without a store Redis gets as many tries as it takes, as for put */
 };
 
 /* What became of the entries that one tier was to get: accepted == written + coalesced + skipped + lost + queued. */

@@ -271,6 +271,7 @@ static enum tl_status open_memory(struct tl_cache *c, const struct tl_cache_opti
 static void free_cache(struct tl_cache *c)
 {
     tl_follow_free(c);
+    tl_versions_free(c);
     tl_peers_free(c);
     tl_behind_free(c->behind);
     tl_map_free(c->flights);

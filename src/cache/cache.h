@@ -39,6 +39,13 @@ struct tl_cache_options_inside {
     bool silent;            /* do not report this process' statistics to the others */
 };
 
+/* Who is told of results that other processes commit (channel:calc:done), and whether Redis is in use. */
+struct tl_cache_listener {
+    void (*message)(void *ctx, struct tl_str payload); /* [borrow: during the call] */
+    void (*joined)(void *ctx, bool joined);
+    void *ctx;
+};
+
 struct tl_cache {
     uv_loop_t *loop;
     const struct tl_clock *clock;
@@ -73,11 +80,19 @@ struct tl_cache {
     enum tl_redis_state redis_state;
     bool sub_up, decided; /* decided: ready may answer */
     struct tl_err redis_why;
-    char channels[1][96];
-    const char *channel_list[1];
+    char owner[96];       /* of the Redis prefix, as Redis calls it: the store of this process, where it has one */
+    char channels[2][96]; /* of updates, of results */
+    const char *channel_list[2];
+    struct tl_cache_listener listener; /* message NULL: none */
     struct meeting *meeting;
     struct follow *follow;
+    struct versions *versions; /* versions.c */
+    uint64_t joins;            /* how often Redis was joined */
     struct tl_alarm follow_alarm, expire_alarm;
+    /* Told of every new version of bars, within TL_FOLLOW_MS of its commit by whichever process. NULL: some were
+     * missed, anything may have changed. */
+    void (*on_bars)(void *ctx, const struct tl_store_change *);
+    void *on_bars_ctx;
     bool following; /* the store is followed: what others write there is known here within TL_FOLLOW_MS */
     struct tl_ready *readies;
 
@@ -130,6 +145,13 @@ void tl_flights_taint(struct tl_cache *, struct tl_str key, const struct tl_stam
 void tl_puts_end(struct tl_cache *);
 /* Into memory, and on to the tiers above where it was found. */
 void tl_cache_fill(struct tl_cache *, struct tl_entry *, enum tl_tier_id found_in);
+/* Into memory alone. */
+void tl_cache_to_memory(struct tl_cache *, struct tl_entry *);
+/* When Redis is to let go of the entry; INT64_MAX: never. */
+int64_t tl_cache_redis_until(struct tl_cache *, const struct tl_entry *);
+/* [own] A general value, put now; every 0 of ttl is filled in. NULL: memory is out. */
+struct tl_entry *tl_cache_entry_new(struct tl_cache *, struct tl_str key, const void *bytes, size_t n,
+                                    struct tl_ttl *ttl, uint64_t generation);
 /* A series that the store has (or, store being none, that was computed here): to memory and Redis. */
 TL_MUSTCHECK enum tl_status tl_cache_put_series(struct tl_cache *, struct tl_entry *);
 
@@ -141,9 +163,13 @@ void tl_hot_save(struct tl_cache *);
 void tl_invalidates_end(struct tl_cache *);
 
 /* ---- versions.c ---- */
-/* Raises what Redis knows of the bars' version, and announces it. */
-void tl_cache_tell_version(struct tl_cache *, const struct tl_symbol *, enum tl_freq, enum tl_adjust,
-                           struct tl_version);
+/* The follower's three steps: on the loop, in its job, on the loop again. changed: the store has changed. */
+void tl_versions_prepare(struct tl_cache *);
+void tl_versions_read(struct tl_cache *, struct tl_store_reader *, bool changed);
+void tl_versions_tell(struct tl_cache *);
+void tl_versions_free(struct tl_cache *);
+/* What the store had when this process opened it, Redis knows by now. */
+bool tl_versions_told(const struct tl_cache *);
 /* [pinned] until cb. */
 struct tl_version_op {
     void (*cb)(struct tl_version_op *, enum tl_status); /* OK, NOT_FOUND, ... */

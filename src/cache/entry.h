@@ -9,9 +9,10 @@
 #include <stdatomic.h>
 
 enum {
-    TL_KEY_MAX = 255,       /* bytes of a key without NUL */
-    TL_ENTRY_MAX = 8 << 20, /* payload bytes */
-    TL_ENTRY_HEADER = 64,   /* wire bytes in front of the payload */
+    TL_KEY_MAX = 255,        /* bytes of a key without NUL */
+    TL_VALUE_MAX = 8 << 20,  /* bytes of a general value */
+    TL_ENTRY_MAX = 48 << 20, /* payload bytes: a series of years of minutes */
+    TL_ENTRY_HEADER = 64,    /* wire bytes in front of the payload */
     TL_ENTRY_FORMAT = 1
 };
 #define TL_TTL_NEVER UINT32_MAX

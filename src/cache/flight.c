@@ -265,35 +265,19 @@ static void start_load(struct flight *f)
     f->load_fn(f->load_ctx, &key, &f->load);
 }
 
-static struct tl_entry *loaded_entry(struct flight *f, const void *bytes, size_t n, const struct tl_ttl *given)
-{
-    struct tl_cache *c = f->cache;
-    struct tl_key_parts parts;
-    struct tl_str key = tl_cache_key_str(&f->key);
-    char type[72];
-    struct tl_entry *e = tl_entry_new(key, bytes, n);
-    if (!e || !tl_cache_key_split(key, &parts)) return e;
-    size_t type_n = tl_cache_key_decode(parts.data_type, type, sizeof type);
-    struct tl_ttl ttl = tl_cache_ttl(c, (struct tl_str){type, type_n}, given);
-    struct tl_stamp stamp = tl_cache_stamp(c);
-    e->general.ms = stamp.ms;
-    e->general.instance = stamp.instance;
-    e->general.seq = stamp.seq;
-    e->general.soft_ttl_ms = tl_cache_jitter(c, ttl.fresh_ms);
-    e->general.hard_ttl_ms = TL_MAX(ttl.redis_ms, ttl.store_ms);
-    atomic_store_explicit(&e->generation, f->generation, memory_order_relaxed);
-    return e;
-}
-
 void tl_load_end(struct tl_load *load, enum tl_status status, const void *bytes, size_t n, const struct tl_ttl *ttl,
                  const char *why)
 {
     struct flight *f = load->flight;
     struct tl_cache *c = f->cache;
     struct tl_entry *e = NULL;
+    struct tl_ttl used = ttl ? *ttl : (struct tl_ttl){.fresh_ms = 0};
     c->loads_under_way--;
-    if (status == TL_OK && n > TL_ENTRY_MAX) status = TL_TOO_LARGE;
-    if (status == TL_OK && !(e = loaded_entry(f, bytes, n, ttl))) status = TL_NOMEM;
+    if (status == TL_OK && n > TL_VALUE_MAX) status = TL_TOO_LARGE;
+    if (status == TL_OK) {
+        e = tl_cache_entry_new(c, tl_cache_key_str(&f->key), bytes, n, &used, f->generation);
+        if (!e) status = TL_NOMEM;
+    }
     if (e && !tl_generations_valid(c->generations, e, false)) {
         tl_entry_unref(e);
         if (f->loads < LOADS_MAX && c->phase == TL_CACHE_OPEN) {

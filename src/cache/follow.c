@@ -17,9 +17,11 @@ struct follow {
     struct tl_store_job job;
     struct tl_store_reader *reader; /* one connection: its data version is compared with its own */
     int64_t data_version;
-    uint64_t generation, notice_at, ticks;
+    uint64_t generation, notice_at, change_at, ticks;
     bool under_way, fell_behind, failed, more_expired;
     struct tl_buf found; /* records "g<generation> <scope>\0", "n<order, 64 hex digits><key>\0" */
+    struct tl_buf bars;  /* struct tl_store_change, one behind the other */
+    bool bars_missed;
 };
 
 static bool found_generation(void *ctx, struct tl_str scope, uint64_t generation)
@@ -42,14 +44,31 @@ static bool found_notice(void *ctx, struct tl_str key, const unsigned char order
     return true;
 }
 
+static bool found_bars(void *ctx, const struct tl_store_change *change)
+{
+    struct follow *f = ctx;
+    tl_buf_put(&f->bars, change, sizeof *change);
+    return true;
+}
+
+static void read_bars(struct follow *f)
+{
+    tl_buf_clear(&f->bars);
+    enum tl_status st = tl_store_changes(f->reader, &f->change_at, found_bars, f, NULL);
+    f->bars_missed = st != TL_OK || f->bars.failed;
+}
+
 /* On a thread of the store tier; touches the follow alone, which the loop leaves alone meanwhile. */
-static void read_changes(struct follow *f)
+static bool read_changes(struct follow *f)
 {
     int64_t version = 0;
     tl_buf_clear(&f->found);
     f->fell_behind = f->failed = false;
     enum tl_status st = tl_store_data_version(f->reader, &version, NULL);
-    if (st == TL_OK && version == f->data_version) return;
+    f->bars_missed = false;
+    tl_buf_clear(&f->bars);
+    if (st == TL_OK && version == f->data_version) return false;
+    read_bars(f);
     if (st == TL_OK) st = tl_store_generations(f->reader, f->generation, found_generation, f, &f->generation, NULL);
     if (st == TL_OK) st = tl_store_notices(f->reader, &f->notice_at, found_notice, f, NULL);
     if (st == TL_CONFLICT || f->found.failed) {
@@ -58,6 +77,7 @@ static void read_changes(struct follow *f)
     }
     f->failed = st != TL_OK;
     if (st == TL_OK) f->data_version = version;
+    return true;
 }
 
 static void run_follow(struct tl_store_job *job, struct tl_store_reader *reader)
@@ -65,7 +85,8 @@ static void run_follow(struct tl_store_job *job, struct tl_store_reader *reader)
     struct follow *f = job->state;
     size_t n = 0;
     (void)reader;
-    read_changes(f);
+    bool changed = read_changes(f);
+    tl_versions_read(f->cache, f->reader, changed);
     if (f->cache->read_only || (++f->ticks % EXPIRE_EACH != 0 && !f->more_expired)) return;
     enum tl_status st = tl_store_entries_expire(f->cache->store, tl_cache_now_ms(f->cache), EXPIRE_MAX, &n, NULL);
     f->more_expired = st == TL_OK && n == EXPIRE_MAX; /* goes on in the next turn: others write meanwhile */
@@ -96,6 +117,18 @@ static void apply_record(struct tl_cache *c, const char *record)
     tl_flights_taint(c, key, &(struct tl_stamp){.ms = INT64_MAX});
 }
 
+static void tell_bars(struct follow *f)
+{
+    const struct tl_cache *c = f->cache;
+    if (!c->on_bars) return;
+    if (f->bars_missed) c->on_bars(c->on_bars_ctx, NULL);
+    for (size_t at = 0; at + sizeof(struct tl_store_change) <= f->bars.n; at += sizeof(struct tl_store_change)) {
+        struct tl_store_change change;
+        memcpy(&change, f->bars.p + at, sizeof change);
+        if (c->on_bars) c->on_bars(c->on_bars_ctx, &change);
+    }
+}
+
 static void apply_changes(struct follow *f)
 {
     struct tl_cache *c = f->cache;
@@ -104,6 +137,7 @@ static void apply_changes(struct follow *f)
     if (f->fell_behind) tl_memory_clear(c->memory);
     if (f->failed && c->following) tl_log(c->log, TL_LOG_WARN, "cache", "the store cannot be followed", "%s", "");
     c->following = !f->failed;
+    tell_bars(f);
 }
 
 static void set_follow_alarm(struct tl_cache *c)
@@ -118,6 +152,7 @@ static void on_followed(struct tl_store_job *job)
     f->under_way = false;
     if (job->cancelled || f->cache->phase == TL_CACHE_CLOSING) return;
     apply_changes(f);
+    tl_versions_tell(f->cache);
 }
 
 static void on_follow(struct tl_alarm *a)
@@ -127,6 +162,7 @@ static void on_follow(struct tl_alarm *a)
     set_follow_alarm(c);
     tl_peers_again(c);
     if (!f || f->under_way) return;
+    tl_versions_prepare(c);
     f->job = (struct tl_store_job){.run = run_follow, .done = on_followed, .state = f};
     f->under_way = tl_tier_store_run(c->t_store, &f->job) == TL_OK;
 }
@@ -145,12 +181,13 @@ void tl_follow_begin(struct tl_cache *c)
     c->expire_alarm.ring = on_expire;
     if (f) {
         f->cache = c;
-        f->notice_at = TL_FOLLOW_FROM_NOW;
+        f->notice_at = f->change_at = TL_FOLLOW_FROM_NOW;
         f->data_version = INT64_MIN;
         tl_buf_init(&f->found, (size_t)64 << 20);
+        tl_buf_init(&f->bars, (size_t)64 << 20);
         c->follow = f;
         if (tl_store_reader_new(c->store, &f->reader, NULL) == TL_OK) {
-            read_changes(f); /* before the first read is answered: what was invalidated so far */
+            (void)read_changes(f); /* before the first read is answered: what was invalidated so far */
             apply_changes(f);
         } else {
             tl_buf_release(&f->found);
@@ -174,5 +211,6 @@ void tl_follow_free(struct tl_cache *c)
     if (!c->follow) return;
     tl_store_reader_free(c->follow->reader);
     tl_buf_release(&c->follow->found);
+    tl_buf_release(&c->follow->bars);
     free(c->follow);
 }

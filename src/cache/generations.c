@@ -108,6 +108,15 @@ bool tl_generations_valid(struct tl_generations *g, struct tl_entry *e, bool fro
     return valid;
 }
 
+uint64_t tl_generations_needed(struct tl_generations *g, struct tl_str key, bool from_redis)
+{
+    pthread_rwlock_rdlock(&g->lock);
+    uint64_t needed = of_key(g, key);
+    if (from_redis) needed = TL_MAX(needed, of_scope(g, "r", 1));
+    pthread_rwlock_unlock(&g->lock);
+    return needed;
+}
+
 void tl_generations_each(struct tl_generations *g, uint64_t since,
                          void (*cb)(void *ctx, struct tl_str scope, uint64_t generation), void *ctx)
 {

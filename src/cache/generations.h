@@ -20,6 +20,8 @@ void tl_generations_seen(struct tl_generations *, uint64_t generation);
 /* Is the entry valid? from_redis: also ask the scope of all that lies in Redis. A valid one is marked with the newest
  * generation, so that asking again costs one comparison. */
 bool tl_generations_valid(struct tl_generations *, struct tl_entry *, bool from_redis);
+/* The lowest generation that a valid entry of this key may carry; from_redis as above. */
+uint64_t tl_generations_needed(struct tl_generations *, struct tl_str key, bool from_redis);
 /* Scopes above `since`, in no order. */
 void tl_generations_each(struct tl_generations *, uint64_t since,
                          void (*cb)(void *ctx, struct tl_str scope, uint64_t generation), void *ctx);

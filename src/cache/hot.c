@@ -36,7 +36,7 @@ void tl_hot_save(struct tl_cache *c)
     struct tl_entry **hot = tl_calloc(c->hot_keys, sizeof(struct tl_entry *));
     struct save *s = tl_calloc(1, sizeof *s);
     size_t n = hot ? tl_memory_hottest(c->memory, hot, c->hot_keys) : 0;
-    if (s) tl_buf_init(&s->lines, TL_ENTRY_MAX);
+    if (s) tl_buf_init(&s->lines, TL_VALUE_MAX);
     for (size_t i = 0; i < n; i++) {
         if (s && worth_listing(hot[i])) {
             struct tl_str key = tl_entry_key(hot[i]);

@@ -111,8 +111,10 @@ static void meet(struct tl_cache *c);
 
 static void set_state(struct tl_cache *c, enum tl_redis_state state)
 {
+    bool was = c->redis_state == TL_REDIS_JOINED, is = state == TL_REDIS_JOINED;
     c->redis_state = state;
-    tl_tier_redis_usable(c->t_redis, state == TL_REDIS_JOINED);
+    tl_tier_redis_usable(c->t_redis, is);
+    if (was != is && c->listener.joined) c->listener.joined(c->listener.ctx, is);
 }
 
 /* What waited for the meeting. On a failure the others learn it from the store. */
@@ -161,6 +163,7 @@ static void joined(struct meeting *m)
     /* What others put while nothing was heard of them may lie in memory in an older form. */
     if (c->decided) tl_memory_clear(c->memory);
     m->redis_newest = TL_MAX(m->redis_newest, tl_generations_newest(c->generations));
+    c->joins++;
     set_state(c, TL_REDIS_JOINED);
     c->decided = true;
     answer_readies(c);
@@ -329,6 +332,8 @@ static void on_hello(struct tl_redis_cmd *cmd, enum tl_status status, const stru
         answer_readies(c);
         return;
     }
+    struct tl_str owner = reply->items[0]->str.n ? reply->items[0]->str : tl_str(m->me);
+    snprintf(c->owner, sizeof c->owner, "%.*s", (int)TL_MIN(owner.n, sizeof c->owner - 1), owner.p);
     m->redis_newest = (uint64_t)newest;
     if (m->redis_newest == 0) {
         push(m);
@@ -424,7 +429,10 @@ static void on_message(void *ctx, struct tl_str channel, struct tl_str payload)
 {
     struct tl_cache *c = ctx;
     struct tl_announcement a;
-    (void)channel;
+    if (tl_str_eq(channel, tl_str(c->channels[1]))) {
+        if (c->listener.message) c->listener.message(c->listener.ctx, payload);
+        return;
+    }
     if (!tl_announcement_parse(payload, &a) || a.source == c->instance) return;
     c->stats.announcements++;
     struct tl_str key = tl_str(a.key);
@@ -459,10 +467,11 @@ enum tl_status tl_peers_open_redis(struct tl_cache *c, const struct tl_cache_opt
     c->meeting = tl_calloc(1, sizeof *c->meeting);
     if (!c->meeting) return tl_fail(err, TL_NOMEM, "no memory for Redis");
     c->meeting->cache = c;
-    snprintf(c->meeting->store_key, sizeof c->meeting->store_key, "%sstore", c->prefix);
-    snprintf(c->meeting->gen_key, sizeof c->meeting->gen_key, "%sgen", c->prefix);
+    snprintf(c->meeting->store_key, sizeof c->meeting->store_key, "%s{all}:store", c->prefix);
+    snprintf(c->meeting->gen_key, sizeof c->meeting->gen_key, "%s{all}:gen", c->prefix);
     snprintf(c->channels[0], sizeof c->channels[0], "%schannel:market:update", c->prefix);
-    c->channel_list[0] = c->channels[0];
+    snprintf(c->channels[1], sizeof c->channels[1], "%schannel:calc:done", c->prefix);
+    for (size_t i = 0; i < TL_COUNT(c->channels); i++) c->channel_list[i] = c->channels[i];
     st = tl_redis_start(c->loop, &ro, &c->redis, err);
     if (st != TL_OK) return st;
     struct tl_tier_redis_options to = {
@@ -471,7 +480,7 @@ enum tl_status tl_peers_open_redis(struct tl_cache *c, const struct tl_cache_opt
     if (st != TL_OK) return st;
     set_state(c, TL_REDIS_AWAY);
     struct tl_redis_sub_options so = {
-        .base = ro, .channels = c->channel_list, .n_channels = 1, .on_message = on_message};
+        .base = ro, .channels = c->channel_list, .n_channels = TL_COUNT(c->channels), .on_message = on_message};
     so.base.on_state = on_sub_state;
     so.base.log = NULL; /* the command connection says it */
     return tl_redis_sub_start(c->loop, &so, &c->sub, err);

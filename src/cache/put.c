@@ -93,8 +93,7 @@ void tl_puts_end(struct tl_cache *c)
     }
 }
 
-/* Only the tiers that are there. */
-static void to_memory(struct tl_cache *c, struct tl_entry *e)
+void tl_cache_to_memory(struct tl_cache *c, struct tl_entry *e)
 {
     int64_t until = tl_cache_residency(e);
     if (tl_memory_put(c->memory, e, until)) return;
@@ -102,25 +101,36 @@ static void to_memory(struct tl_cache *c, struct tl_entry *e)
     tl_memory_del(c->memory, tl_entry_key(e), e);
 }
 
-static enum tl_status put_item(struct tl_cache *c, const struct tl_cache_key *key, const struct tl_put_item *item,
-                               enum tl_tier_id waits_for, struct tl_behind_wait *wait)
+struct tl_entry *tl_cache_entry_new(struct tl_cache *c, struct tl_str key, const void *bytes, size_t n,
+                                    struct tl_ttl *ttl, uint64_t generation)
 {
     struct tl_key_parts parts;
     char type[72];
-    if (item->n > TL_ENTRY_MAX) return TL_TOO_LARGE;
-    struct tl_entry *e = tl_entry_new(tl_cache_key_str(key), item->bytes, item->n);
-    if (!e) return TL_NOMEM;
-    bool ours = tl_cache_key_split(tl_cache_key_str(key), &parts);
+    struct tl_entry *e = tl_entry_new(key, bytes, n);
+    if (!e) return NULL;
+    bool ours = tl_cache_key_split(key, &parts);
     TL_ASSERT(ours);
     size_t type_n = tl_cache_key_decode(parts.data_type, type, sizeof type);
-    struct tl_ttl ttl = tl_cache_ttl(c, (struct tl_str){type, type_n}, &item->ttl);
+    *ttl = tl_cache_ttl(c, (struct tl_str){type, type_n}, ttl);
     struct tl_stamp stamp = tl_cache_stamp(c);
     e->general.ms = stamp.ms;
     e->general.instance = stamp.instance;
     e->general.seq = stamp.seq;
-    e->general.soft_ttl_ms = tl_cache_jitter(c, ttl.fresh_ms);
-    e->general.hard_ttl_ms = TL_MAX(ttl.redis_ms, ttl.store_ms);
-    atomic_store_explicit(&e->generation, tl_generations_newest(c->generations), memory_order_relaxed);
+    e->general.soft_ttl_ms = tl_cache_jitter(c, ttl->fresh_ms);
+    e->general.hard_ttl_ms = TL_MAX(ttl->redis_ms, ttl->store_ms);
+    atomic_store_explicit(&e->generation, generation, memory_order_relaxed);
+    return e;
+}
+
+static enum tl_status put_item(struct tl_cache *c, const struct tl_cache_key *key, const struct tl_put_item *item,
+                               enum tl_tier_id waits_for, struct tl_behind_wait *wait)
+{
+    if (item->n > TL_VALUE_MAX) return TL_TOO_LARGE;
+    struct tl_ttl ttl = item->ttl;
+    struct tl_entry *e =
+        tl_cache_entry_new(c, tl_cache_key_str(key), item->bytes, item->n, &ttl, tl_generations_newest(c->generations));
+    if (!e) return TL_NOMEM;
+    struct tl_stamp stamp = {.ms = e->general.ms, .instance = e->general.instance, .seq = e->general.seq};
     struct tl_behind_write w = {
         .entry = e,
         .redis_expires_ms = ttl.redis_ms == TL_FOREVER ? INT64_MAX : stamp.ms + tl_cache_jitter(c, ttl.redis_ms),
@@ -131,7 +141,7 @@ static enum tl_status put_item(struct tl_cache *c, const struct tl_cache_key *ke
     wait->tier = waits_for;
     bool queue = c->t_redis || (c->t_store && !c->read_only);
     enum tl_status st = queue ? tl_behind_put(c->behind, &w, waits_for > TL_TIER_MEMORY ? wait : NULL) : TL_OK;
-    if (st == TL_OK) to_memory(c, e);
+    if (st == TL_OK) tl_cache_to_memory(c, e);
     if (st == TL_OK) tl_flights_taint(c, tl_cache_key_str(key), &stamp);
     tl_entry_unref(e);
     return st;
@@ -206,7 +216,7 @@ enum tl_status tl_cache_put(struct tl_cache *c, struct tl_put *op, const struct 
     struct tl_cache_key k;
     enum tl_status st = tl_cache_key_general(key, &k, err);
     if (st != TL_OK) return st;
-    if (n > TL_ENTRY_MAX) return tl_fail(err, TL_TOO_LARGE, "a value of %zu bytes: at most %d", n, TL_ENTRY_MAX);
+    if (n > TL_VALUE_MAX) return tl_fail(err, TL_TOO_LARGE, "a value of %zu bytes: at most %d", n, TL_VALUE_MAX);
     op->item = (struct tl_put_item){.key = *key, .bytes = bytes, .n = n};
     if (ttl) op->item.ttl = *ttl;
     return put_keys(c, op, &k, &op->item, 1, deadline_ms, cb, err);
@@ -214,7 +224,7 @@ enum tl_status tl_cache_put(struct tl_cache *c, struct tl_put *op, const struct 
 
 /* ---- filling ---- */
 
-static int64_t redis_until(struct tl_cache *c, const struct tl_entry *e)
+int64_t tl_cache_redis_until(struct tl_cache *c, const struct tl_entry *e)
 {
     int64_t hard = tl_entry_hard_ms(e);
     struct tl_key_parts parts;
@@ -228,22 +238,23 @@ static int64_t redis_until(struct tl_cache *c, const struct tl_entry *e)
 
 void tl_cache_fill(struct tl_cache *c, struct tl_entry *e, enum tl_tier_id found_in)
 {
-    to_memory(c, e);
+    tl_cache_to_memory(c, e);
     bool loaded = found_in == TL_TIER_SOURCE;
     if (found_in == TL_TIER_REDIS || (!c->t_redis && !loaded)) return;
     struct tl_behind_write w = {.entry = e,
-                                .redis_expires_ms = redis_until(c, e),
+                                .redis_expires_ms = tl_cache_redis_until(c, e),
                                 .store_expires_ms = tl_entry_hard_ms(e),
                                 .to_redis = true,
-                                .to_store = loaded && !c->read_only};
+                                .to_store = loaded && !c->read_only,
+                                .made = loaded};
     (void)!tl_behind_put(c->behind, &w, NULL); /* a full queue: counted as refused, the answer stands */
 }
 
 enum tl_status tl_cache_put_series(struct tl_cache *c, struct tl_entry *e)
 {
     if (c->phase != TL_CACHE_OPEN) return TL_CANCELLED;
-    struct tl_behind_write w = {.entry = e, .redis_expires_ms = redis_until(c, e), .to_redis = true};
+    struct tl_behind_write w = {.entry = e, .redis_expires_ms = tl_cache_redis_until(c, e), .to_redis = true};
     enum tl_status st = c->t_redis ? tl_behind_put(c->behind, &w, NULL) : TL_OK;
-    if (st == TL_OK) to_memory(c, e);
+    if (st == TL_OK) tl_cache_to_memory(c, e);
     return st;
 }

@@ -15,7 +15,7 @@ struct redis_tier {
     struct tl_tier tier;
     struct tl_tier_redis_options opt;
     struct tl_breaker breaker;
-    char end[16]; /* of GETRANGE: the last byte of the largest entry */
+    char ends[2][16]; /* of GETRANGE, by kind: one byte too many tells too long ones */
     char generations[128], channel[128];
     bool usable, closing;
     struct call *calls;
@@ -205,7 +205,8 @@ static enum tl_status send_item(struct redis_tier *t, struct call_item *ci)
     }
     snprintf(ci->name, sizeof ci->name, "%s%.*s", t->opt.prefix, TL_STR_ARG(ci->item->key));
     if (op->verb == TL_TIER_GET) {
-        struct tl_str args[] = {TL_STR("GETRANGE"), tl_str(ci->name), TL_STR("0"), tl_str(t->end)};
+        struct tl_str args[] = {TL_STR("GETRANGE"), tl_str(ci->name), TL_STR("0"),
+                                tl_str(t->ends[tl_cache_key_kind(ci->item->key)])};
         memcpy(ci->argv, args, sizeof args);
         ci->cmd.argc = TL_COUNT(args);
         return tl_redis_submit(t->opt.redis, &ci->cmd, op->timeout_ms, NULL);
@@ -307,8 +308,9 @@ enum tl_status tl_tier_redis_new(const struct tl_tier_redis_options *opt, struct
     if (!t) return tl_fail(err, TL_NOMEM, "no memory for the Redis tier");
     t->tier.ops = &ops;
     t->opt = *opt;
-    snprintf(t->end, sizeof t->end, "%d", TL_ENTRY_MAX + TL_ENTRY_HEADER); /* one byte too many tells too long ones */
-    snprintf(t->generations, sizeof t->generations, "%sgen", opt->prefix);
+    snprintf(t->ends[TL_ENTRY_GENERAL], sizeof t->ends[0], "%d", TL_VALUE_MAX + TL_ENTRY_HEADER);
+    snprintf(t->ends[TL_ENTRY_SERIES], sizeof t->ends[0], "%d", TL_ENTRY_MAX + TL_ENTRY_HEADER);
+    snprintf(t->generations, sizeof t->generations, "%s{all}:gen", opt->prefix);
     snprintf(t->channel, sizeof t->channel, "%schannel:market:update", opt->prefix);
     *out = &t->tier;
     return TL_OK;

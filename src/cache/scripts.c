@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The Lua that runs inside Redis. Every script declares the keys it touches, and those of one call share a hash slot
  * where they name a symbol. A failing PUBLISH (no permission) never undoes a write: it is called by pcall, last. */
-#include "cache/tiers.h"
+#include "cache/scripts.h"
 
 #define COMPARE                                                                                                        \
     "local function older(a, b)\n" /* is order a lower than order b? */                                                \
@@ -31,14 +31,20 @@ const struct tl_redis_script tl_cache_scripts[TL_CACHE_SCRIPTS] = {
     [TL_SCRIPT_DEL] = {"del", COMPARE "local have = order_of(KEYS[1])\n"
                                       "if have and ARGV[1] ~= '' and older(ARGV[1], have) then return 0 end\n"
                                       "return redis.call('DEL', KEYS[1])\n"},
-    /* KEYS store, generations; ARGV name of my store ("": I have none), '1' to take the prefix over.
-     * { store that owns the prefix ("": none), newest generation }. The first with a store owns it. */
-    [TL_SCRIPT_HELLO] = {"hello", "local owner = redis.call('GET', KEYS[1]) or ''\n"
-                                  "if ARGV[1] ~= '' and (owner == '' or ARGV[2] == '1') then\n"
-                                  "  redis.call('SET', KEYS[1], ARGV[1])\n"
-                                  "  owner = ARGV[1]\n"
-                                  "end\n"
-                                  "return { owner, redis.call('HGET', KEYS[2], 'newest') or '0' }\n"},
+    /* KEYS store, generations; ARGV id of my store ("": I have none), '1' to take the prefix over.
+     * { store that owns the prefix ("": none), newest generation }. The first with a store owns it; id@ms after the
+     * prefix was taken over, the time of it. */
+    [TL_SCRIPT_HELLO] = {"hello",
+                         "local owner = redis.call('GET', KEYS[1]) or ''\n"
+                         "if ARGV[1] ~= '' and (owner == '' or ARGV[2] == '1') then\n"
+                         "  if string.match(owner, '^[^@]*') ~= ARGV[1] then\n"
+                         "    local time = redis.call('TIME')\n"
+                         "    local now = time[1] * 1000 + math.floor(time[2] / 1000)\n"
+                         "    owner = owner == '' and ARGV[1] or ARGV[1] .. '@' .. string.format('%.0f', now)\n"
+                         "    redis.call('SET', KEYS[1], owner)\n"
+                         "  end\n"
+                         "end\n"
+                         "return { owner, redis.call('HGET', KEYS[2], 'newest') or '0' }\n"},
     /* KEYS generations; ARGV the newest that Redis must know already, the newest after this, channel, message ("":
      * none), then scope, generation, ... Answers the newest: what was asked for when it was taken; otherwise nothing
      * was. */
@@ -58,22 +64,20 @@ const struct tl_redis_script tl_cache_scripts[TL_CACHE_SCRIPTS] = {
                                         "redis.call('HSET', KEYS[1], ARGV[1], next, 'newest', next)\n"
                                         "redis.pcall('PUBLISH', ARGV[3], ARGV[4] .. next .. ARGV[5])\n"
                                         "return next\n"},
-    /* KEYS versions of a symbol; ARGV store id, field, revision, bars, last_ts, channel, message ("": none).
-     * Only upwards. 1: raised; 0: not higher; -1: of another store. */
-    [TL_SCRIPT_VERSION] =
-        {"version",
-         "local owner = redis.call('HGET', KEYS[1], 'store')\n"
-         "if owner and owner ~= ARGV[1] then return -1 end\n"
-         "local have = redis.call('HGET', KEYS[1], ARGV[2])\n"
-         "if have then\n"
-         "  local r, b, t = string.match(have, '^(%-?%d+):(%-?%d+):(%-?%d+)$')\n"
-         "  r, b, t = tonumber(r), tonumber(b), tonumber(t)\n"
-         "  local R, B, T = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])\n"
-         "  if r and (r > R or r == R and (b > B or b == B and t >= T)) then return 0 end\n"
-         "end\n"
-         "redis.call('HSET', KEYS[1], 'store', ARGV[1], ARGV[2], ARGV[3] .. ':' .. ARGV[4] .. ':' .. ARGV[5])\n"
-         "if ARGV[7] ~= '' then redis.pcall('PUBLISH', ARGV[6], ARGV[7]) end\n"
-         "return 1\n"},
+    /* KEYS versions of a symbol; ARGV store, channel, message, then field, version of each. The first is raised, the
+     * others where they are there already. 1: raised; 0: not higher; -1: of another store. */
+    [TL_SCRIPT_VERSION] = {"version",
+                           OWNER HIGHER "local raised = 0\n"
+                                        "for i = 4, #ARGV, 2 do\n"
+                                        "  local have = versions(KEYS[1], ARGV[1], ARGV[i])\n"
+                                        "  if have == -1 then return -1 end\n"
+                                        "  if (have or i == 4) and higher(ARGV[i + 1], have) then\n"
+                                        "    redis.call('HSET', KEYS[1], 'store', ARGV[1], ARGV[i], ARGV[i + 1])\n"
+                                        "    if i == 4 then raised = 1 end\n"
+                                        "  end\n"
+                                        "end\n"
+                                        "if raised == 1 then redis.pcall('PUBLISH', ARGV[2], ARGV[3]) end\n"
+                                        "return raised\n"},
     /* KEYS reports, seen; ARGV instance, report ("": none any more), milliseconds that it is believed. */
     [TL_SCRIPT_REPORT] = {"report",
                           "local time = redis.call('TIME')\n"
@@ -90,4 +94,7 @@ const struct tl_redis_script tl_cache_scripts[TL_CACHE_SCRIPTS] = {
                           "redis.call('ZADD', KEYS[2], now, ARGV[1])\n"
                           "redis.call('PEXPIRE', KEYS[1], ARGV[3])\n"
                           "return redis.call('PEXPIRE', KEYS[2], ARGV[3])\n"},
+    [TL_SCRIPT_ACQUIRE] = {"acquire", tl_script_acquire},
+    [TL_SCRIPT_COMMIT] = {"commit", tl_script_commit},
+    [TL_SCRIPT_HOLD] = {"hold", tl_script_hold},
 };

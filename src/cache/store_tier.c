@@ -125,7 +125,7 @@ static enum tl_status read_item(struct tl_store_reader *r, struct task_item *ite
     struct tl_str key = tl_cache_key_str(&item->key);
     if (tl_cache_key_to_series(key, &series)) return read_series(r, item, &series);
     struct tl_buf wire;
-    tl_buf_init(&wire, TL_ENTRY_MAX + TL_ENTRY_HEADER);
+    tl_buf_init(&wire, TL_VALUE_MAX + TL_ENTRY_HEADER);
     enum tl_status st = tl_store_entry_read(r, key, now_ms, &wire, NULL);
     if (st == TL_OK) st = tl_entry_decode(key, tl_buf_str(&wire), &item->entry, NULL);
     if (st == TL_TOO_NEW) st = TL_CORRUPT;

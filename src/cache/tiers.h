@@ -58,8 +58,12 @@ enum tl_cache_script {
     TL_SCRIPT_ALLOCATE,
     TL_SCRIPT_VERSION,
     TL_SCRIPT_REPORT,
+    TL_SCRIPT_ACQUIRE,
+    TL_SCRIPT_COMMIT,
+    TL_SCRIPT_HOLD,
     TL_CACHE_SCRIPTS
 };
 extern const struct tl_redis_script tl_cache_scripts[TL_CACHE_SCRIPTS];
+extern const char tl_script_acquire[], tl_script_commit[], tl_script_hold[]; /* scripts_once.c */
 
 #endif

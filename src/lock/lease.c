@@ -120,42 +120,6 @@ static void unlink_lease(struct tl_locks *c, struct lease *l)
     l->prev_all = l->next_all = NULL;
 }
 
-struct parting {
-    struct tl_locks *locks;
-    struct tl_redis_cmd cmd;
-    struct tl_str argv[5];
-    char keys[2][TL_LOCK_KEY_MAX], owner[40];
-};
-
-static void on_parted(struct tl_redis_cmd *cmd, enum tl_status status, const struct tl_reply *reply,
-                      const struct tl_err *err)
-{
-    struct parting *p = cmd->user;
-    struct tl_locks *c = p->locks;
-    (void)status, (void)reply, (void)err; /* it expires by itself otherwise */
-    free(p);
-    tl_locks_parted(c);
-}
-
-/* RELEASE, or withdrawal from those who wait, without anybody who waits for it. */
-static void part(struct lease *l)
-{
-    struct tl_locks *c = l->locks;
-    struct parting *p = c->redis_up ? tl_calloc(1, sizeof *p) : NULL;
-    if (!p) return;
-    p->locks = c;
-    memcpy(p->keys[0], l->keys[0], sizeof p->keys[0]);
-    memcpy(p->keys[1], l->keys[2], sizeof p->keys[1]);
-    memcpy(p->owner, l->owner, sizeof p->owner);
-    struct tl_str args[] = {TL_STR("2"), tl_str(p->keys[0]), tl_str(p->keys[1]), tl_str(p->owner), tl_str(c->channel)};
-    memcpy(p->argv, args, sizeof args);
-    p->cmd = (struct tl_redis_cmd){.argv = p->argv, .argc = TL_COUNT(args), .cb = on_parted, .user = p};
-    if (tl_redis_eval(c->redis, &p->cmd, TL_LOCK_RELEASE, c->timeout_ms, NULL) == TL_OK)
-        c->partings++;
-    else
-        free(p);
-}
-
 /* The memory goes once no command works in it any more. */
 static void drop(struct tl_locks *c, struct lease *l)
 {
@@ -213,7 +177,7 @@ static void lose(struct lease *l, enum tl_status status, const char *why)
     struct tl_err err;
     (void)tl_fail(&err, status, "%s", why);
     op->err = err;
-    part(l); /* if it is ours still, others need not wait for it to expire */
+    tl_lease_part(l); /* if it is ours still, others need not wait for it to expire */
     drop(c, l);
     if (op->on_lost) op->on_lost(op, &err);
     tl_locks_ended(c);
@@ -294,9 +258,11 @@ static void on_asked(struct tl_redis_cmd *cmd, enum tl_status status, const stru
     } else if (status == TL_OK) {
         end(l->locks, l, fail_op(l, TL_CORRUPT, "Redis holds something else under this name"));
     } else if (l->op->wait_ms == 0 || !tl_status_retry(status)) {
+        enum tl_status st = status == TL_BUSY ? TL_IO : status; /* Redis is busy: nobody is known to hold it */
         l->op->err = *err;
-        part(l);
-        end(l->locks, l, status);
+        l->op->err.status = st;
+        tl_lease_part(l);
+        end(l->locks, l, st);
     } else { /* it may have been granted: the same question gets the same answer */
         wait_for_it(l, ASK_SOON_MS);
     }
@@ -353,7 +319,7 @@ static void on_deadline(struct tl_alarm *a)
     struct lease *l = LEASE_OF(a, deadline);
     char why[64];
     snprintf(why, sizeof why, "still held by another after %" PRIu64 " ms", l->op->wait_ms);
-    if (l->phase != LEASE_QUEUED) part(l);
+    if (l->phase != LEASE_QUEUED) tl_lease_part(l);
     end(l->locks, l, fail_op(l, TL_TIMEOUT, l->locks->redis_up ? why : "Redis cannot be reached"));
 }
 
@@ -472,7 +438,7 @@ void tl_lease_cancel(struct tl_lease *op)
 {
     struct lease *l = op->state;
     if (!l || l->phase > LEASE_WAITING) return;
-    if (l->phase != LEASE_QUEUED) part(l); /* behind the question, in order */
+    if (l->phase != LEASE_QUEUED && !l->resumes) tl_lease_part(l); /* behind the question, in order */
     end_soon(l, fail_op(l, TL_CANCELLED, "cancelled"));
 }
 
@@ -480,14 +446,32 @@ void tl_lease_end_all(struct tl_locks *c)
 {
     for (struct lease *l = c->leases; l; l = l->next_all) {
         if (!l->op || l->phase == LEASE_OVER) continue;
-        if (l->phase != LEASE_QUEUED) part(l);
+        bool anothers = l->resumes && l->phase == LEASE_ASKING;
+        if (l->phase != LEASE_QUEUED && !anothers) tl_lease_part(l);
         if (l->phase == LEASE_HELD) l->cb = NULL;
         end_soon(l, fail_op(l, TL_CANCELLED, "the locks are being closed"));
     }
 }
 
-enum tl_status tl_lease_acquire(struct tl_locks *c, struct tl_lease *op, const char *name, tl_lease_cb *cb,
-                                struct tl_err *err)
+void tl_lease_owner(const struct tl_lease *op, char out[TL_LEASE_OWNER_MAX])
+{
+    const struct lease *l = op->state;
+    const char *owner = l && l->phase == LEASE_HELD ? l->owner : "";
+    const char *nonce = strchr(owner, ':'), *token = nonce ? strchr(nonce + 1, ':') : NULL;
+    snprintf(out, TL_LEASE_OWNER_MAX, "%.*s", (int)(token ? token - owner : (ptrdiff_t)strlen(owner)), owner);
+}
+
+void tl_lease_forget(struct tl_lease *op)
+{
+    struct lease *l = op->state;
+    if (!l || l->phase != LEASE_HELD) return;
+    struct tl_locks *c = l->locks;
+    drop(c, l);
+    tl_locks_ended(c);
+}
+
+static enum tl_status lease_new(struct tl_locks *c, struct tl_lease *op, const char *name, tl_lease_cb *cb,
+                                struct lease **out, struct tl_err *err)
 {
     size_t n = name ? strlen(name) : 0;
     if (c->closing) return tl_fail(err, TL_CANCELLED, "the locks are being closed");
@@ -504,13 +488,34 @@ enum tl_status tl_lease_acquire(struct tl_locks *c, struct tl_lease *op, const c
     tl_locks_key(c, "lock:", name, l->keys[0]);
     tl_locks_key(c, "fence:", name, l->keys[1]);
     tl_locks_key(c, "wait:", name, l->keys[2]);
-    snprintf(l->owner, sizeof l->owner, "%s%" PRIx64, c->instance_text, ++c->nonce);
     snprintf(l->ttl, sizeof l->ttl, "%" PRIu64, ttl_ms(l));
     l->deadline.ring = on_deadline;
     l->again.ring = on_again;
     l->renewal.ring = on_renewal;
     l->expiry.ring = on_expiry;
-    enum tl_status st = op->wait_ms ? tl_alarm_set(c->alarms, &l->deadline, ms_later(l, op->wait_ms)) : TL_OK;
+    *out = l;
+    return TL_OK;
+}
+
+static void link_lease(struct lease *l)
+{
+    struct tl_locks *c = l->locks;
+    l->next_all = c->leases;
+    if (c->leases) c->leases->prev_all = l;
+    c->leases = l;
+    c->n_ops++;
+    l->op->state = l;
+    l->op->err = (struct tl_err){.status = TL_OK};
+}
+
+enum tl_status tl_lease_acquire(struct tl_locks *c, struct tl_lease *op, const char *name, tl_lease_cb *cb,
+                                struct tl_err *err)
+{
+    struct lease *l;
+    enum tl_status st = lease_new(c, op, name, cb, &l, err);
+    if (st != TL_OK) return st;
+    snprintf(l->owner, sizeof l->owner, "%s%" PRIx64, c->instance_text, ++c->nonce);
+    if (op->wait_ms) st = tl_alarm_set(c->alarms, &l->deadline, ms_later(l, op->wait_ms));
     /* The place of the expiry is kept from the beginning: it is what a holder relies on. */
     if (st == TL_OK) st = tl_alarm_set(c->alarms, &l->expiry, UINT64_MAX);
     if (st == TL_OK && op->wait_ms) st = join_queue(l, name); /* who does not wait is behind nobody */
@@ -519,13 +524,67 @@ enum tl_status tl_lease_acquire(struct tl_locks *c, struct tl_lease *op, const c
         free(l);
         return tl_fail(err, st, "no memory for a lease");
     }
-    l->next_all = c->leases;
-    if (c->leases) c->leases->prev_all = l;
-    c->leases = l;
-    c->n_ops++;
-    op->state = l;
+    link_lease(l);
     op->token = 0;
-    op->err = (struct tl_err){.status = TL_OK};
     ask(l);
+    return TL_OK;
+}
+
+/* ---- taking one up ---- */
+
+static void on_resumed(struct tl_redis_cmd *cmd, enum tl_status status, const struct tl_reply *reply,
+                       const struct tl_err *err)
+{
+    struct lease *l = cmd->user;
+    l->cmd_open = false;
+    if (!l->op) {
+        drop(l->locks, l);
+    } else if (l->phase == LEASE_OVER) {
+        return;
+    } else if (status != TL_OK) {
+        l->op->err = *err;
+        end(l->locks, l, status);
+    } else if (reply->type != TL_REPLY_INTEGER || reply->integer != 1) {
+        end(l->locks, l, fail_op(l, TL_LOCK_LOST, "the lease is not held any more"));
+    } else {
+        l->phase = LEASE_HELD;
+        held_until(l, l->asked_ns + ttl_ms(l) * 1000000);
+        l->cb(l->op, TL_OK);
+    }
+}
+
+/* instance:nonce, and not a part of it: the beginning of an owner is the beginning of others, too. */
+static bool is_owner(const char *text)
+{
+    static const char hex[] = "0123456789abcdef";
+    size_t instance = strspn(text, hex);
+    if (instance != 16 || text[instance] != ':') return false;
+    size_t nonce = strspn(text + instance + 1, hex);
+    return nonce > 0 && nonce <= 16 && text[instance + 1 + nonce] == '\0';
+}
+
+enum tl_status tl_lease_resume(struct tl_locks *c, struct tl_lease *op, const char *name, const char *owner,
+                               tl_lease_cb *cb, struct tl_err *err)
+{
+    struct lease *l;
+    op->wait_ms = 0;
+    enum tl_status st = lease_new(c, op, name, cb, &l, err);
+    if (st != TL_OK) return st;
+    if (!is_owner(owner)) {
+        free(l);
+        return tl_fail(err, TL_INVALID, "this is no owner of a lease");
+    }
+    snprintf(l->owner, sizeof l->owner, "%s:%" PRIu64, owner, op->token);
+    l->resumes = true;
+    st = tl_alarm_set(c->alarms, &l->expiry, UINT64_MAX);
+    if (st != TL_OK) {
+        free(l);
+        return tl_fail(err, st, "no memory for a lease");
+    }
+    link_lease(l);
+    l->phase = LEASE_ASKING;
+    struct tl_str args[] = {TL_STR("1"), tl_str(l->keys[0]), tl_str(l->owner), tl_str(l->ttl)};
+    st = send_script(l, TL_LOCK_RENEW, args, TL_COUNT(args), on_resumed, &op->err);
+    if (st != TL_OK) end_soon(l, st);
     return TL_OK;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every lease that is held: SCAN over the keys, then GET and PTTL of each page's. When the connection is closed its
- * commands end, and a listing with them. */
+/* Every lease that is held, those of computations with them: SCAN over the keys, then GET and PTTL of each page's. When
+ * the connection is closed its commands end, and a listing with them. */
 #include "lock/locks.h"
 
 #include "base/err.h"
@@ -38,7 +38,9 @@ static enum tl_status scan(struct tl_listing *, struct tl_err *err);
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const struct tl_lease_info *)a)->name, ((const struct tl_lease_info *)b)->name);
+    const struct tl_lease_info *x = a, *y = b;
+    int order = strcmp(x->name, y->name);
+    return order ? order : x->computation - y->computation;
 }
 
 static void end(struct tl_listing *t, enum tl_status status)
@@ -48,7 +50,7 @@ static void end(struct tl_listing *t, enum tl_status status)
     size_t n = 0;
     if (op->n) qsort(op->items, op->n, sizeof *op->items, by_name);
     for (size_t i = 0; i < op->n; i++)
-        if (n == 0 || strcmp(op->items[n - 1].name, op->items[i].name) != 0) op->items[n++] = op->items[i];
+        if (n == 0 || by_name(&op->items[n - 1], &op->items[i]) != 0) op->items[n++] = op->items[i];
     op->n = n;
     op->state = NULL;
     struct tl_lease_info *items = op->items;
@@ -100,19 +102,27 @@ static void page_done(struct tl_listing *t)
     if (t->status != TL_OK || t->over) end(t, t->status);
 }
 
-/* "lock:{NAME}" behind the prefix. */
-static bool name_of(const struct tl_locks *c, const char *key, char out[TL_LEASE_NAME_MAX + 1])
+/* "lock:{NAME}" behind the prefix, or, of a computation, "lock:KEY" with a key of the cache ("calc:{SYMBOL}:..."). */
+static bool name_of(const struct tl_locks *c, const char *key, struct tl_lease_info *info)
 {
-    size_t n = 0, skip = strlen(c->prefix) + sizeof "lock:{" - 1, length = strlen(key);
-    if (length < skip + 2 || key[length - 1] != '}') return false;
-    for (const char *p = key + skip; p < key + length - 1; n++) {
+    size_t n = 0, skip = strlen(c->prefix) + sizeof "lock:" - 1, length = strlen(key);
+    char *out = info->name;
+    if (length < skip + 3) return false;
+    info->computation = key[skip] != '{';
+    if (!info->computation && key[length - 1] != '}') return false;
+    for (const char *p = key + skip; p < key + length;) {
         unsigned byte = (unsigned char)*p;
+        if (*p == '{' || *p == '}') { /* those of names are encoded */
+            p++;
+            continue;
+        }
+        if (n == TL_LEASE_NAME_MAX && info->computation) break; /* a key may be longer: its beginning does */
         if (n == TL_LEASE_NAME_MAX) return false;
         if (*p == '%' && sscanf(p + 1, "%2x", &byte) == 1)
             p += 3;
         else
             p++;
-        out[n] = (char)byte;
+        out[n++] = (char)byte;
     }
     out[n] = '\0';
     return true;
@@ -129,7 +139,7 @@ static void on_value(struct tl_redis_cmd *cmd, enum tl_status status, const stru
     int64_t token = 0;
     note(t, status == TL_CONFLICT ? TL_OK : status, err); /* CONFLICT: a key of another type */
     while (value.n && n < TL_COUNT(parts) && tl_str_split(&value, ':', &part)) parts[n++] = part;
-    k->held = n == 3 && parts[0].n == 16 && tl_str_to_i64(parts[2], &token) && name_of(t->locks, k->key, k->info.name);
+    k->held = n == 3 && parts[0].n == 16 && tl_str_to_i64(parts[2], &token) && name_of(t->locks, k->key, &k->info);
     if (k->held) snprintf(k->info.holder, sizeof k->info.holder, "%.*s", TL_STR_ARG(parts[0]));
     k->info.token = (uint64_t)token;
     if (--t->open == 0) page_done(t);
@@ -216,7 +226,7 @@ enum tl_status tl_locks_list(struct tl_locks *c, struct tl_locks_list *op, uint6
         if (strchr("*?[]", *p)) t->match[n++] = '\\';
         t->match[n++] = *p;
     }
-    snprintf(t->match + n, sizeof t->match - n, "lock:{*}");
+    snprintf(t->match + n, sizeof t->match - n, "lock:*");
     op->items = NULL;
     op->n = 0;
     op->state = t;

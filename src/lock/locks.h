@@ -17,7 +17,7 @@
 enum tl_lock_script { TL_LOCK_ACQUIRE, TL_LOCK_RENEW, TL_LOCK_RELEASE, TL_LOCK_SCRIPTS };
 extern const struct tl_redis_script tl_lock_scripts[TL_LOCK_SCRIPTS];
 
-enum { TL_LOCK_KEY_MAX = 64 + 8 + 3 * TL_LEASE_NAME_MAX, TL_LOCK_ASK_AGAIN_MS = 2000 };
+enum { TL_LOCK_KEY_MAX = 64 + 8 + 3 * TL_LEASE_NAME_MAX, TL_LOCK_ASK_AGAIN_MS = 2000, LEASE_OWNER_MAX = 64 };
 
 enum lease_phase {
     LEASE_QUEUED,  /* others of this process wait for the name before it */
@@ -42,7 +42,9 @@ struct lease {
     struct lease_queue *queue; /* while it waits; NULL: it does not (wait_ms 0) */
     struct lease *prev, *next; /* in the queue */
     struct lease *prev_all, *next_all;
-    char keys[3][TL_LOCK_KEY_MAX], owner[40], ttl[16];
+    char keys[3][TL_LOCK_KEY_MAX], ttl[16];
+    char owner[LEASE_OWNER_MAX]; /* instance:nonce; of one that is taken up, :token behind it */
+    bool resumes;                /* was granted to another, who has it until this one is told so */
     struct tl_alarm deadline, again, renewal, expiry;
     struct tl_soon soon;
     enum tl_status soon_status;
@@ -87,6 +89,10 @@ void tl_lease_wake(struct lease *); /* it may be free now */
 void tl_lease_end_all(struct tl_locks *);
 /* The first connection failed: those that do not wait end. */
 void tl_lease_redis_failed(struct tl_locks *, const struct tl_err *why);
+
+/* ---- part.c ---- */
+/* RELEASE, or withdrawal from those who wait. */
+void tl_lease_part(struct lease *);
 
 /* ---- locks.c ---- */
 void tl_locks_parted(struct tl_locks *); /* one of partings has ended */

@@ -3,6 +3,9 @@
  * then says what it said. */
 #include "lock/locks.h"
 
+/* Of one that was taken up the owner is told with its token. */
+#define MINE "have and (have == ARGV[1] or string.sub(have, 1, #ARGV[1] + 1) == ARGV[1] .. ':')"
+
 const struct tl_redis_script tl_lock_scripts[TL_LOCK_SCRIPTS] = {
     /* KEYS lock, fence, and wait if I wait; ARGV owner (instance:nonce), ttl in ms.
      * { 1, token } granted; { 0, ms left } another holds it. Who waits keeps its place when it asks again. */
@@ -32,14 +35,14 @@ const struct tl_redis_script tl_lock_scripts[TL_LOCK_SCRIPTS] = {
                   "return { 0, tostring(math.max(redis.call('PTTL', KEYS[1]), 0)) }\n"},
     /* KEYS lock; ARGV owner, ttl. 1: renewed; 0: it is not the owner's any more. */
     [TL_LOCK_RENEW] = {"renew", "local have = redis.call('GET', KEYS[1])\n"
-                                "if not have or string.sub(have, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then return 0 end\n"
+                                "if not (" MINE ") then return 0 end\n"
                                 "return redis.call('PEXPIRE', KEYS[1], ARGV[2])\n"},
     /* KEYS lock, wait; ARGV owner, channel. 1: released; 0: it was not the owner's, who does not wait for it either any
      * more. The first who waits is told, and the second beside it, who keeps its place: the first may be dead. */
     [TL_LOCK_RELEASE] =
         {"release",
          "local have = redis.call('GET', KEYS[1])\n"
-         "if not have or string.sub(have, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then\n"
+         "if not (" MINE ") then\n"
          "  redis.call('ZREM', KEYS[2], ARGV[1])\n"
          "  return 0\n"
          "end\n"

@@ -27,20 +27,7 @@ void tl_run_key(const struct tl_run *run, const struct tl_spec *spec, struct tl_
 
 static bool is_fresh(const struct tl_series *s, struct tl_version version)
 {
-    return s->kernel_version == TL_KERNEL_VERSION && tl_version_cmp(s->version, version) == 0;
-}
-
-/* Takes what the caller found elsewhere, if it is what would be computed. */
-static bool take_offered(const struct tl_run *run, struct tl_run_item *item, struct tl_version version)
-{
-    bool taken = item->offered_from != TL_SOURCE_NONE && !run->recompute && !run->provisional &&
-                 is_fresh(&item->offered, version) && item->offered.columns == item->spec.info->n_outputs;
-    if (taken) {
-        item->series = item->offered;
-        item->source = item->offered_from;
-        tl_series_init(&item->offered);
-    }
-    return taken;
+    return s->kernel_version >= TL_KERNEL_VERSION && tl_version_cmp(s->version, version) == 0;
 }
 
 /* Marks the items that are fresh already; returns how many are missing. */
@@ -50,10 +37,10 @@ static size_t check_store(struct tl_run *run, struct tl_store_reader *reader, st
     for (size_t i = 0; i < run->count; i++) {
         struct tl_run_item *item = &run->items[i];
         struct tl_series_key key;
-        if (take_offered(run, item, version)) continue;
         tl_run_key(run, &item->spec, &key);
-        enum tl_status st =
-            run->recompute || run->provisional ? TL_NOT_FOUND : tl_store_series_head(reader, &key, &item->series, NULL);
+        enum tl_status st = !run->want_stored || run->provisional
+                                ? TL_NOT_FOUND
+                                : tl_store_series_head(reader, &key, &item->series, NULL);
         bool fresh = st == TL_OK && is_fresh(&item->series, version);
         if (fresh && run->want_rows) {
             tl_series_release(&item->series);
@@ -251,7 +238,7 @@ static enum tl_status run_symbol(struct tl_run *run, struct tl_store_reader *rea
         if (st != TL_OK || run->no_bar_on_day) return st;
     }
     size_t missing = check_store(run, reader, run->version);
-    if (missing == 0) return TL_OK;
+    if (missing == 0 || run->only_check) return TL_OK;
     if (!bars_needed) {
         st = tl_view_load(reader, &run->symbol, run->freq, run->adjust, run->provisional, sessions, &run->view, err);
         if (st != TL_OK) return st;
@@ -287,8 +274,6 @@ void tl_run_release(struct tl_run *run)
     for (size_t i = 0; i < run->count; i++) {
         tl_series_release(&run->items[i].series);
         tl_series_init(&run->items[i].series);
-        tl_series_release(&run->items[i].offered);
-        tl_series_init(&run->items[i].offered);
     }
     tl_view_release(&run->view);
     tl_view_init(&run->view);

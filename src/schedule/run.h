@@ -18,11 +18,8 @@ struct tl_run_item {
     struct tl_spec spec;
     enum tl_status status;
     enum tl_source source;
-    struct tl_err err; /* when status is not OK */
-    /* In: a series that was found elsewhere, taken when it is fresh. [own: the run's, from tl_run_symbol on] */
-    struct tl_series offered;
-    enum tl_source offered_from; /* NONE: nothing is offered */
-    struct tl_series series;     /* [own] head only where it came from the store and rows were not asked for */
+    struct tl_err err;       /* when status is not OK */
+    struct tl_series series; /* [own] head only where it came from the store and rows were not asked for */
 };
 
 struct tl_run {
@@ -33,10 +30,10 @@ struct tl_run {
     bool drop_suspended; /* leave out flat bars without volume; their rows repeat the row before */
     bool want_rows;      /* also read the rows of what is fresh in the store */
     bool want_view;      /* keep the bars in `view` */
-    bool recompute;      /* take nothing from the store */
+    bool want_stored;    /* take what is fresh in the store */
+    bool only_check;     /* compute nothing: what is not fresh in the store stays without a source */
     bool provisional;    /* with the bar that is not final: computed anew, never collected */
     int64_t day_ms;      /* INT64_MIN, or: the trading date the symbol must have a bar on */
-    uint64_t generation; /* newest invalidation known before the run (tl_generations_newest); 0: none */
     size_t count;
     struct tl_run_item *items; /* [borrow] */
     /* results */
@@ -56,18 +53,8 @@ TL_MUSTCHECK enum tl_status tl_run_symbol(struct tl_run *, struct tl_store_reade
 /* Frees series and view; items stay the caller's. */
 void tl_run_release(struct tl_run *);
 
-/* Gives what was computed to the tiers above the store, with the times of its bars and their version: nothing that the
- * store does not have. Loop thread of the cache, after the commit. FULL: the queue has no room for all. */
-TL_MUSTCHECK enum tl_status tl_run_share(const struct tl_run *, struct tl_cache *);
-
-/* The same in two steps, for those who compute on other threads than the cache's: entries first, on any thread. */
-struct tl_shared {
-    size_t n;
-    struct tl_entry **entries; /* [own] NULL: memory is out */
-};
-void tl_run_entries(const struct tl_run *, struct tl_shared *out);
-TL_MUSTCHECK enum tl_status tl_shared_put(struct tl_shared *, const struct tl_run *, struct tl_cache *);
-void tl_shared_release(struct tl_shared *);
+/* [own] The times of the bars in the view, as an entry; NULL: memory is out, or it would be too large. */
+struct tl_entry *tl_run_times(const struct tl_run *, int64_t now_ms);
 
 /* Fills `put` with the computed items (tl_store_put_prepare is the caller's next step). put->items needs room
  * for run->count; rows stay the run's. Returns how many there are. */

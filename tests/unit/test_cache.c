@@ -522,10 +522,10 @@ static void bad_input(void **state)
     assert_int_equal(tl_cache_get(b.cache, &op, &none, 1000, box_got, &err), TL_INVALID);
     struct tl_key key = {.data_type = "t"};
     struct tl_put put = {.wait = TL_TIER_NONE};
-    char *big = calloc(TL_ENTRY_MAX + 1, 1);
-    assert_int_equal(tl_cache_put(b.cache, &put, &key, big, TL_ENTRY_MAX + 1, NULL, 1000, box_put_cb, &err),
+    char *big = calloc(TL_VALUE_MAX + 1, 1);
+    assert_int_equal(tl_cache_put(b.cache, &put, &key, big, TL_VALUE_MAX + 1, NULL, 1000, box_put_cb, &err),
                      TL_TOO_LARGE);
-    assert_int_equal(box_put_bytes(&b, &key, big, TL_ENTRY_MAX, NULL, TL_TIER_NONE, 1000), TL_OK);
+    assert_int_equal(box_put_bytes(&b, &key, big, TL_VALUE_MAX, NULL, TL_TIER_NONE, 1000), TL_OK);
     free(big);
     struct tl_get_item item = box_get(&b, "t", NULL);
     assert_int_equal(item.status, TL_OK);

@@ -206,7 +206,7 @@ static void larger_than_the_maximum(void **state)
     uint32_t payload = TL_ENTRY_MAX + 1;
     for (size_t i = 0; i < 4; i++) wire[12 + i] = (unsigned char)(payload >> 8 * i);
     seal(wire, n);
-    refuse(wire, n, TL_CORRUPT, "8388609");
+    refuse(wire, n, TL_CORRUPT, "50331649");
     free(wire);
     tl_entry_unref(e);
 }

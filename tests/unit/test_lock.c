@@ -1,149 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Leases on a real redis-server: who gets one and when, what ends one, and what its holder is told. Two processes are
- * two loops that stand still when they are not turned. */
+/* Leases on a real redis-server: who gets one and when, what ends one, and what its holder is told. Leases that change
+ * hands: test_lock_hands.c. */
 #include "support.h"
 
-#include "lock/locks.h"
-#include "redis_server.h"
+#include "lock_fixture.h"
 
 #include "proxy.h"
-
-struct side { /* a process */
-    uv_loop_t loop;
-    struct tl_locks *locks;
-    bool closed;
-};
-
-struct held { /* one lease of a side */
-    struct side *side;
-    struct tl_lease lease;
-    unsigned ended, lost, released;
-    enum tl_status status, release_status, lost_status;
-    uint64_t at_ns; /* when acquire's cb came */
-    bool progress;
-};
-
-static void side_open(struct side *s, const char *url)
-{
-    struct tl_err err;
-    struct tl_locks_options o = {.redis_url = url, .prefix = "t*:", .log_level = -1};
-    *s = (struct side){.closed = false};
-    assert_int_equal(uv_loop_init(&s->loop), 0);
-    enum tl_status st = tl_locks_open(&s->loop, &o, &s->locks, &err);
-    if (st != TL_OK) print_message("%s\n", err.text);
-    assert_int_equal(st, TL_OK);
-}
-
-static void turn(struct side *s, uint64_t ms)
-{
-    uint64_t end = uv_hrtime() + ms * 1000000;
-    do {
-        uv_run(&s->loop, UV_RUN_NOWAIT);
-        usleep(50);
-    } while (uv_hrtime() < end);
-}
-
-#define UNTIL(side, ms, condition)                                                                                     \
-    do {                                                                                                               \
-        uint64_t until_ns = uv_hrtime() + (ms)*UINT64_C(1000000);                                                      \
-        while (!(condition) && uv_hrtime() < until_ns) turn(side, 0);                                                  \
-        assert_true(condition);                                                                                        \
-    } while (0)
-
-static void on_closed(void *ctx)
-{
-    ((struct side *)ctx)->closed = true;
-}
-
-static void side_close(struct side *s)
-{
-    tl_locks_close(s->locks, on_closed, s);
-    UNTIL(s, 5000, s->closed);
-    assert_int_equal(uv_run(&s->loop, UV_RUN_DEFAULT), 0);
-    assert_int_equal(uv_loop_close(&s->loop), 0);
-}
-
-static void on_acquired(struct tl_lease *lease, enum tl_status status)
-{
-    struct held *h = lease->user;
-    h->ended++;
-    h->status = status;
-    h->at_ns = uv_hrtime();
-    assert_int_equal(h->lost, 0);
-}
-
-static void on_released(struct tl_lease *lease, enum tl_status status)
-{
-    struct held *h = lease->user;
-    h->released++;
-    h->release_status = status;
-}
-
-static void on_lost(struct tl_lease *lease, const struct tl_err *why)
-{
-    struct held *h = lease->user;
-    h->lost++;
-    h->lost_status = why->status;
-    assert_int_equal(tl_lease_left_ms(lease), 0);
-}
-
-static bool in_progress(struct tl_lease *lease)
-{
-    return ((struct held *)lease->user)->progress;
-}
-
-static void ask_for(struct held *h, struct side *s, const char *name, uint32_t ttl_ms, uint64_t wait_ms)
-{
-    struct tl_err err;
-    *h = (struct held){.side = s, .progress = true};
-    h->lease = (struct tl_lease){
-        .ttl_ms = ttl_ms, .wait_ms = wait_ms, .in_progress = in_progress, .on_lost = on_lost, .user = h};
-    enum tl_status st = tl_lease_acquire(s->locks, &h->lease, name, on_acquired, &err);
-    if (st != TL_OK) print_message("%s\n", err.text);
-    assert_int_equal(st, TL_OK);
-    assert_int_equal(h->ended, 0);
-}
-
-static enum tl_status get(struct held *h, struct side *s, const char *name, uint32_t ttl_ms, uint64_t wait_ms)
-{
-    ask_for(h, s, name, ttl_ms, wait_ms);
-    UNTIL(s, wait_ms + 3000, h->ended == 1);
-    return h->status;
-}
-
-static enum tl_status give_back(struct held *h)
-{
-    enum tl_status st = tl_lease_release(&h->lease, on_released, NULL);
-    if (st != TL_OK) return st;
-    assert_int_equal(h->released, 0);
-    UNTIL(h->side, 3000, h->released == 1);
-    assert_int_equal(tl_lease_left_ms(&h->lease), 0);
-    return h->release_status;
-}
-
-struct world {
-    struct redis_server s;
-    struct side a, b;
-};
-
-static int setup(void **state)
-{
-    static struct world w;
-    redis_server_start(&w.s, NULL);
-    side_open(&w.a, w.s.url);
-    side_open(&w.b, w.s.url);
-    *state = &w;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct world *w = *state;
-    side_close(&w->a);
-    side_close(&w->b);
-    redis_server_stop(&w->s);
-    return 0;
-}
 
 static void one_holder(void **state)
 {
@@ -477,7 +339,7 @@ static void on_list(struct tl_locks_list *op, enum tl_status status)
     l->status = status;
     for (size_t i = 0; i < op->n; i++) {
         size_t n = strlen(l->text);
-        snprintf(l->text + n, sizeof l->text - n, "%s ", op->items[i].name);
+        snprintf(l->text + n, sizeof l->text - n, "%s%s ", op->items[i].name, op->items[i].computation ? "!" : "");
         assert_int_equal(strlen(op->items[i].holder), 16);
         assert_true(op->items[i].token > 0 && op->items[i].left_ms > 0 && op->items[i].left_ms <= 5000);
     }
@@ -494,11 +356,14 @@ static void lists(void **state)
     assert_int_equal(get(&b, &w->b, "another", 5000, 2000), TL_OK);
     assert_true(redis_do(&w->s, out, "SET", "t*:lock:{odd}", "no lease"));
     assert_true(redis_do(&w->s, out, "HSET", "t*:lock:{hash}", "a", "b"));
+    assert_true(
+        redis_do(&w->s, out, "SET", "t*:lock:calc:{x%7By}:1d:raw:SMA(5)", "0123456789abcdef:1:7", "PX", "4000"));
     assert_true(redis_do(&w->s, out, "SET", "tXX:lock:{other prefix}", "0123456789abcdef:1:1"));
     assert_int_equal(tl_locks_list(w->a.locks, &op, 2000, on_list, NULL), TL_OK);
     UNTIL(&w->a, 3000, l.done);
     assert_int_equal(l.status, TL_OK);
-    assert_string_equal(l.text, "another one {x} ");
+    assert_string_equal(l.text, "another calc:x{y:1d:raw:SMA(5)! one {x} ");
+    assert_true(redis_do(&w->s, out, "DEL", "t*:lock:calc:{x%7By}:1d:raw:SMA(5)"));
     assert_int_equal(give_back(&a) + give_back(&b), TL_OK);
     for (int i = 0; i < 300; i++) {
         snprintf(name, sizeof name, "%d", i);

@@ -24,6 +24,7 @@ static int set_up(void **state)
     f->sessions = tl_view_sessions_default();
     for (size_t i = 0; i < SPECS; i++) assert_int_equal(tl_spec_parse(spec_texts[i], &f->items[i].spec, NULL), TL_OK);
     f->run = (struct tl_run){.symbol = market_symbol("600519.SH"),
+                             .want_stored = true,
                              .freq = TL_FREQ_1D,
                              .want_rows = true,
                              .day_ms = INT64_MIN,

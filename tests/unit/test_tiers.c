@@ -163,7 +163,7 @@ static const char key_a[] = "cache:{A}:etf:-", key_b[] = "cache:{B}:etf:1d";
 static void conforms(const char *name)
 {
     struct bench b;
-    static char big[TL_ENTRY_MAX];
+    static char big[TL_VALUE_MAX];
     for (size_t i = 0; i < sizeof big; i++) big[i] = (char)(i * 7 + i / 251);
     open_tier(&b, name);
     expect(&b, key_a, NULL, 0);
