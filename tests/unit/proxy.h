@@ -14,6 +14,7 @@ struct proxy {
     int listener, port, upstream_port;
     pthread_t thread;
     atomic_bool stop, split;
+    atomic_bool hold;      /* requests wait */
     atomic_long cut_after; /* reply bytes until both sides are closed; -1: never. -2 once it was cut */
     struct {
         int client, server; /* -1: free */
@@ -84,7 +85,8 @@ static inline void *proxy_run(void *arg)
     while (!atomic_load(&p->stop)) {
         struct pollfd fds[1 + 2 * PROXY_PAIRS] = {{.fd = p->listener, .events = POLLIN}};
         for (int i = 0; i < PROXY_PAIRS; i++) {
-            fds[1 + 2 * i] = (struct pollfd){.fd = p->pairs[i].client, .events = POLLIN};
+            short want = atomic_load(&p->hold) ? 0 : POLLIN;
+            fds[1 + 2 * i] = (struct pollfd){.fd = p->pairs[i].client, .events = want};
             fds[2 + 2 * i] = (struct pollfd){.fd = p->pairs[i].server, .events = POLLIN};
         }
         if (poll(fds, 1 + 2 * PROXY_PAIRS, 10) <= 0) continue;
