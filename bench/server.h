@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -66,6 +67,28 @@ static inline void start_server(struct server *s)
     execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", s->dir, "--save", "",
            "--appendonly", "no", "--daemonize", "no", "--logfile", "log", (char *)NULL);
     _exit(127);
+}
+
+/* SET NX PX and DEL one after the other, a second. */
+static inline double bench_set_and_del(int port, int depth, int n)
+{
+    static const char *const commands[] = {"SET key:__rand_int__ value NX PX 60000", "DEL key:__rand_int__"};
+    double seconds = 0;
+    for (int i = 0; i < 2; i++) {
+        char command[256], line[512];
+        double rate = 0;
+        snprintf(command, sizeof command, "redis-benchmark -p %d -c 1 -P %d -n %d -r 64 --csv %s 2>/dev/null", port,
+                 depth, n, commands[i]);
+        FILE *f = popen(command, "r");
+        must(f != NULL, "redis-benchmark cannot run");
+        while (fgets(line, sizeof line, f)) {
+            const char *figure = strstr(line, "\",\"");
+            if (figure && strncmp(line, "\"test\"", 6) != 0) rate = atof(figure + 3);
+        }
+        must(pclose(f) == 0 && rate > 0, "redis-benchmark gave no figures");
+        seconds += 1 / rate;
+    }
+    return 1 / seconds;
 }
 
 #endif

@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <jansson.h>
 
-enum { KEYS_MAX = 10000, BATCH = 500, LINE_MAX_BYTES = 2 * TL_ENTRY_MAX, FAILURES_SHOWN = 20 };
+enum { KEYS_MAX = 10000, BATCH = 500, LINE_MAX_BYTES = 2 * TL_VALUE_MAX, FAILURES_SHOWN = 20 };
 
 void tl_cache_session_end(struct tl_cache_session *s)
 {
@@ -50,7 +50,7 @@ static enum tl_status read_all(const char *path, struct tl_buf *out, struct tl_e
     bool broken = ferror(f) != 0;
     if (f != stdin) fclose(f);
     if (broken) return tl_fail(err, TL_IO, "cannot read %s", path);
-    if (out->too_large) return tl_fail(err, TL_TOO_LARGE, "%s: a value has at most %d bytes", path, TL_ENTRY_MAX);
+    if (out->too_large) return tl_fail(err, TL_TOO_LARGE, "%s: a value has at most %d bytes", path, TL_VALUE_MAX);
     return tl_buf_status(out, err);
 }
 
@@ -70,8 +70,8 @@ static enum tl_status put_one(struct tl_cli *cli, struct tl_err *err)
     if (!item.key.data_type || (!file && !value) || (file && value))
         return tl_fail(err, TL_INVALID,
                        "put takes TYPE SYMBOL VALUE, or TYPE SYMBOL --file FILE (- for standard input)");
-    tl_buf_init(&bytes, TL_ENTRY_MAX);
-    enum tl_status st = ttl ? tl_cli_ttl("--ttl", tl_str(ttl), &item.ttl, err) : TL_OK;
+    tl_buf_init(&bytes, TL_VALUE_MAX);
+    enum tl_status st = ttl ? tl_ttl_read("--ttl", tl_str(ttl), &item.ttl, err) : TL_OK;
     if (st == TL_OK && file) st = read_all(file, &bytes, err);
     if (st == TL_OK) st = tl_cache_session_begin(&s, cli, true, false, err);
     if (st == TL_OK) {
@@ -114,7 +114,7 @@ static enum tl_status parse_line(const char *p, size_t n, json_t **line, char **
         item->bytes = *text;
         item->n = strlen(*text);
     }
-    return ttl ? tl_cli_ttl("ttl", tl_str(ttl), &item->ttl, err) : TL_OK;
+    return ttl ? tl_ttl_read("ttl", tl_str(ttl), &item->ttl, err) : TL_OK;
 }
 
 struct batch {
@@ -211,7 +211,7 @@ static enum tl_status put_batch(struct tl_cli *cli, const char *path, struct tl_
     b->path = path;
     FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rbe");
     if (!f) return tl_fail_errno(err, errno, "cannot read %s", path);
-    enum tl_status st = ttl ? tl_cli_ttl("--ttl", tl_str(ttl), &b->ttl, err) : TL_OK;
+    enum tl_status st = ttl ? tl_ttl_read("--ttl", tl_str(ttl), &b->ttl, err) : TL_OK;
     if (st == TL_OK) st = tl_cache_session_begin(&b->s, cli, true, false, err);
     if (st == TL_OK) {
         st = batch_lines(b, f, err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `tierline calc`: the daily calculation with a progress bar, a summary, and an exit code that tells whether every
- * item succeeded. Ctrl-C lets the symbols under way finish and says how far it came. */
+ * item succeeded. Ctrl-C lets the symbols under way finish and says how far it came. With a Redis it is a task that
+ * others may watch and cancel; what cannot be published changes nothing here. */
 #include "base/err.h"
 #include "base/json.h"
 #include "base/util.h"
@@ -8,20 +9,26 @@
 #include "cli/out.h"
 #include "cli/request.h"
 #include "cli/tiers.h"
-#include "job/daily.h"
+#include "job/jobs_record.h"
+#include "job/publish.h"
 
-enum { FAILURES_SHOWN = 20 };
+enum { FAILURES_SHOWN = 20, BUS_DRAIN_MS = 1000 };
 
 struct calc {
     struct tl_cli *cli;
     struct tl_daily *job;
-    struct tl_cache *cache; /* NULL: none */
+    struct tl_store *store;
     struct tl_progress bar;
     struct tl_table failures; /* the first FAILURES_SHOWN, or all with --errors */
     size_t failures_kept;
     bool json, all_failures;
+    bool shared; /* with other processes, through Redis */
+    unsigned workers;
     enum tl_status status;
     struct tl_daily_progress last;
+    struct tl_bus *bus; /* NULL: it is not published */
+    struct tl_publisher pub;
+    char task[TL_JOB_ID_MAX + 1]; /* "": none */
 };
 
 static void on_progress(void *ctx, const struct tl_daily_progress *p)
@@ -29,24 +36,20 @@ static void on_progress(void *ctx, const struct tl_daily_progress *p)
     struct calc *c = ctx;
     if (tl_cli_interrupted()) tl_daily_cancel(c->job);
     if (!c->json) tl_progress_update(&c->bar, p->symbols_done, p->symbols_total, p->failed, NULL);
+    if (c->bus) tl_publisher_progress(&c->pub, p);
+}
+
+static void on_symbol(void *ctx, const struct tl_daily_symbol *s)
+{
+    struct calc *c = ctx;
+    if (c->bus) tl_publisher_symbol(&c->pub, s);
 }
 
 static void print_failure_json(struct calc *c, const struct tl_daily_failure *f)
 {
     struct tl_buf b;
-    struct tl_json j;
     tl_buf_init(&b, 0);
-    tl_json_init(&j, &b);
-    tl_json_object(&j);
-    tl_json_key(&j, "symbol");
-    tl_json_cstr(&j, f->symbol);
-    tl_json_key(&j, "spec");
-    tl_json_cstr(&j, f->spec[0] ? f->spec : NULL);
-    tl_json_key(&j, "status");
-    tl_json_cstr(&j, tl_status_name(f->err->status));
-    tl_json_key(&j, "error");
-    tl_json_cstr(&j, f->err->text);
-    tl_json_object_end(&j);
+    tl_daily_failure_json(&b, f);
     if (tl_out_json(c->cli, &b, NULL) == TL_OK) c->failures_kept++;
     tl_buf_release(&b);
 }
@@ -54,6 +57,7 @@ static void print_failure_json(struct calc *c, const struct tl_daily_failure *f)
 static void on_failure(void *ctx, const struct tl_daily_failure *f)
 {
     struct calc *c = ctx;
+    if (c->bus) tl_publisher_failure(&c->pub, f);
     if (c->json) {
         print_failure_json(c, f);
         return;
@@ -71,6 +75,53 @@ static void on_done(void *ctx, enum tl_status status, const struct tl_daily_prog
     c->status = status;
     c->last = *p;
     c->job = NULL;
+    if (!c->bus) return;
+    tl_publisher_progress(&c->pub, p);
+    tl_publisher_end(&c->pub, p->cancelled ? TL_TASK_CANCELLED : TL_TASK_COMPLETED, NULL);
+}
+
+/* ---- publishing ---- */
+
+static void on_cancel(void *ctx)
+{
+    struct calc *c = ctx;
+    if (c->job) tl_daily_cancel(c->job);
+}
+
+/* Without a Redis nobody else could watch. */
+static void publish(struct calc *c, const struct tl_cli_session *s, const struct tl_daily_options *o)
+{
+    const struct tl_bus_options bo = {
+        .redis_url = tl_config_str(c->cli->cfg, "redis"),
+        .prefix = tl_config_str(c->cli->cfg, "redis.prefix"),
+        .redis_timeout_ms = (uint32_t)tl_config_int(c->cli->cfg, "redis.timeout_ms"),
+    };
+    if (s->cache->redis_state != TL_REDIS_JOINED) return;
+    struct tl_err err;
+    if (tl_bus_open(s->cache, &bo, &c->bus, &err) != TL_OK) {
+        tl_log(&c->cli->log, TL_LOG_WARN, "calc", "not published", "error=\"%s\"", err.text);
+        c->bus = NULL;
+        return;
+    }
+    tl_job_id_make("calc", tl_clock_wall_ms(c->cli->clock), &s->cache->rng, c->task);
+    const struct tl_publisher_options po = {
+        .bus = c->bus, .id = c->task, .name = "calc", .clock = c->cli->clock, .on_cancel = on_cancel, .ctx = c};
+    tl_publisher_open(&c->pub, &po, NULL);
+    if (!c->pub.task) c->task[0] = '\0';
+    tl_publisher_started(&c->pub, o->n_symbols);
+}
+
+static void on_bus_closed(void *ctx)
+{
+    *(struct tl_bus **)ctx = NULL;
+}
+
+static void end_publishing(struct calc *c, struct tl_cli_session *s, enum tl_status st, const struct tl_err *err)
+{
+    if (!c->bus) return;
+    if (st != TL_OK) tl_publisher_end(&c->pub, TL_TASK_FAILED, err ? err->text : tl_status_text(st));
+    tl_bus_close(c->bus, BUS_DRAIN_MS, on_bus_closed, &c->bus);
+    while (c->bus) uv_run(&s->loop, UV_RUN_ONCE);
 }
 
 /* ---- summary ---- */
@@ -91,6 +142,9 @@ static enum tl_status print_json(struct calc *c, const struct tl_daily_options *
     tl_json_object(&j);
     json_count(&j, "computed", p->computed);
     json_count(&j, "from_cache", p->from_cache);
+    json_count(&j, "waited", p->waited);
+    json_count(&j, "taken_over", p->taken_over);
+    json_count(&j, "duplicated", p->duplicated);
     json_count(&j, "skipped", p->skipped);
     json_count(&j, "failed", p->failed);
     tl_json_key(&j, "seconds");
@@ -106,6 +160,8 @@ static enum tl_status print_json(struct calc *c, const struct tl_daily_options *
     tl_json_object_end(&j);
     tl_json_key(&j, "cancelled");
     tl_json_bool(&j, p->cancelled);
+    tl_json_key(&j, "task");
+    tl_json_cstr(&j, c->task[0] ? c->task : NULL);
     tl_json_object_end(&j);
     enum tl_status st = tl_out_json(c->cli, &b, err);
     tl_buf_release(&b);
@@ -122,7 +178,10 @@ static enum tl_status print_summary(struct calc *c, const struct tl_daily_option
     } rows[] = {{"symbols", p->symbols_total, true},
                 {"indicators", o->n_specs, true},
                 {"computed", p->computed, true},
+                {"  taken over", p->taken_over, false},
                 {"from cache", p->from_cache, true},
+                {"waited for", p->waited, c->shared},
+                {"duplicated", p->duplicated, c->shared},
                 {"skipped", p->skipped, true},
                 {"failed", p->failed, true},
                 {"  too few bars", p->failed_too_few_bars, false},
@@ -158,10 +217,6 @@ static enum tl_status print_result(struct calc *c, const struct tl_daily_options
     if (st == TL_OK) st = print_summary(c, o, err);
     if (p->failed > c->failures_kept && !c->all_failures && c->failures_kept >= FAILURES_SHOWN)
         tl_cli_hint(c->cli, "the first %d failures are shown; --errors lists all", FAILURES_SHOWN);
-    if (p->not_shared)
-        tl_cli_warn(c->cli,
-                    "%llu symbols were not shared through Redis in full: its queue was full (cache.queue_bytes)",
-                    (unsigned long long)p->not_shared);
     if (p->cancelled)
         tl_cli_warn(c->cli, "stopped after %llu of %llu symbols; run it again to continue",
                     (unsigned long long)p->symbols_done - p->skipped / TL_MAX(o->n_specs, 1),
@@ -175,13 +230,13 @@ static enum tl_status wanted_specs(struct tl_cli *cli, struct tl_spec **specs, s
 {
     const char *list = tl_cli_opt(cli, "indicators");
     if (list && tl_cli_opt(cli, "set")) return tl_fail(err, TL_INVALID, "--indicators and --set exclude each other");
-    if (list) return tl_cli_specs(list, "--indicators", specs, n, err);
+    if (list) return tl_wanted_specs(list, "--indicators", specs, n, err);
     const char *name = tl_config_str(cli->cfg, "calc.set");
     enum tl_status st = tl_config_set(cli->cfg, name, &list, err);
     if (st != TL_OK) return st;
     char what[96];
     snprintf(what, sizeof what, "set %s", name);
-    return tl_cli_specs(list, what, specs, n, err);
+    return tl_wanted_specs(list, what, specs, n, err);
 }
 
 static unsigned worker_count(const struct tl_cli *cli, size_t symbols)
@@ -192,69 +247,26 @@ static unsigned worker_count(const struct tl_cli *cli, size_t symbols)
     return n < 1 ? 1 : n > 256 ? 256 : (unsigned)n;
 }
 
-/* ---- the cache that results go to, besides the store ---- */
-
-enum { READY_MS = 3000 };
-
-struct ready {
-    bool over;
-    enum tl_status status;
-    struct tl_err err;
-};
-
-static void on_ready(void *ctx, enum tl_status status, const struct tl_err *err)
-{
-    struct ready *r = ctx;
-    r->over = true;
-    r->status = status;
-    if (err) r->err = *err;
-}
-
-/* Without a Redis there is none: one process and its store need no tier in between. A Redis that cannot be used is said
- * once, and the job runs without it. */
-static enum tl_status open_cache(struct tl_cli *cli, uv_loop_t *loop, struct tl_daily_options *o, struct tl_err *err)
-{
-    struct tl_cache_options co;
-    struct tl_cache_options_inside inside = {.clock = cli->clock, .log = &cli->log, .store = o->store};
-    struct ready r = {.over = false};
-    if (tl_cli_no_redis(cli)) return TL_OK;
-    enum tl_status st = tl_cli_cache_options(cli, &co, err);
-    if (st != TL_OK) return st;
-    st = tl_cache_open_inside(loop, &co, &inside, &o->cache, err);
-    tl_cli_cache_options_release(&co);
-    if (st == TL_OK) st = tl_cache_ready(o->cache, READY_MS, on_ready, &r);
-    while (st == TL_OK && !r.over) uv_run(loop, UV_RUN_ONCE);
-    if (r.status == TL_CONFLICT) {
-        if (err) *err = r.err;
-        return TL_CONFLICT;
-    }
-    return st;
-}
-
-static void on_job_done(void *ctx, enum tl_status status, const struct tl_daily_progress *p)
-{
-    struct calc *c = ctx;
-    on_done(ctx, status, p);
-    if (c->cache) tl_cache_close(c->cache, NULL, NULL);
-}
-
 static enum tl_status run_job(struct calc *c, struct tl_daily_options *o, struct tl_err *err)
 {
-    uv_loop_t loop;
-    if (uv_loop_init(&loop) != 0) return tl_fail(err, TL_IO, "cannot start the event loop");
-    enum tl_status st = open_cache(c->cli, &loop, o, err);
-    c->cache = o->cache;
+    struct tl_cli_session session;
+    struct tl_err redis; /* a Redis that cannot be used is said in the log, and the job runs without it */
+    enum tl_status st = tl_cli_session_open(c->cli, c->store, true, c->workers, &c->cli->log, &session, &redis, err);
+    if (st != TL_OK) return st;
+    c->shared = !tl_cli_no_redis(c->cli);
+    o->scheduler = session.scheduler;
     o->ctx = c;
     o->on_progress = on_progress;
     o->on_failure = on_failure;
-    o->on_done = on_job_done;
+    o->on_symbol = on_symbol;
+    o->on_done = on_done;
+    publish(c, &session, o);
     tl_cli_catch_interrupt();
     tl_progress_init(&c->bar, c->cli, "calc", "symbols");
-    if (st == TL_OK) st = tl_daily_start(&loop, o, &c->job, err);
-    if (st != TL_OK && o->cache) tl_cache_close(o->cache, NULL, NULL);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    int rc = uv_loop_close(&loop);
-    TL_ASSERT(rc == 0);
+    st = tl_daily_start(&session.loop, o, &c->job, err);
+    while (st == TL_OK && c->job) uv_run(&session.loop, UV_RUN_ONCE);
+    end_publishing(c, &session, st, err);
+    tl_cli_session_close(&session);
     if (st == TL_OK) st = print_result(c, o, err);
     if (st == TL_OK) st = c->status;
     return st;
@@ -266,10 +278,10 @@ static enum tl_status calc(struct calc *c, struct tl_daily_options *o, struct tl
     static const char *const heads[] = {"<symbol", "<indicator", "<failure"};
     const char *which = tl_cli_opt(cli, "symbols");
     struct tl_symbol *symbols = NULL;
-    enum tl_status st = tl_cli_symbols(which ? which : "all", o->store, o->freq, &symbols, &o->n_symbols, err);
+    enum tl_status st = tl_cli_symbols(which ? which : "all", c->store, o->freq, &symbols, &o->n_symbols, err);
     if (st == TL_OK) {
         o->symbols = symbols;
-        o->workers = worker_count(cli, o->n_symbols);
+        c->workers = worker_count(cli, o->n_symbols);
         tl_table_init(&c->failures, 3, heads);
         st = run_job(c, o, err);
         tl_table_release(&c->failures);
@@ -283,22 +295,22 @@ enum tl_status tl_cmd_calc(struct tl_cli *cli, struct tl_err *err)
     struct calc c = {.cli = cli, .json = tl_cli_flag(cli, "json"), .all_failures = tl_cli_flag(cli, "errors")};
     struct tl_daily_options o = {.day_ms = INT64_MIN, .clock = cli->clock};
     struct tl_spec *specs = NULL;
-    struct tl_cli_hours hours;
+    struct tl_hours hours;
     enum tl_status st = wanted_specs(cli, &specs, &o.n_specs, err);
     if (st == TL_OK) st = tl_cli_freq(cli, &o.freq, err);
     if (st == TL_OK) st = tl_cli_adjust(cli, &o.adjust, err);
-    if (st == TL_OK) st = tl_cli_sessions(cli, &hours, err);
+    if (st == TL_OK) st = tl_hours_read(cli->cfg, &hours, err);
     if (st == TL_OK) {
         o.specs = specs;
         o.sessions = hours.view;
         o.drop_suspended = strcmp(tl_config_str(cli->cfg, "calc.suspended"), "drop") == 0;
         o.recompute = tl_cli_flag(cli, "recompute");
         (void)tl_cli_date(cli, "date", &o.day_ms);
-        st = tl_cli_open_store(cli, false, &o.store, err);
+        st = tl_cli_open_store(cli, false, &c.store, err);
     }
     if (st == TL_OK) {
         st = calc(&c, &o, err);
-        tl_store_close(o.store);
+        tl_store_close(c.store);
     }
     free(specs);
     return st;

@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "config/choice.h"
 #include "market/civil.h"
+#include "server/options.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -74,14 +75,7 @@ const char *tl_cli_arg(const struct tl_cli *cli, unsigned i)
 
 enum tl_status tl_cli_open_store(const struct tl_cli *cli, bool read_only, struct tl_store **out, struct tl_err *err)
 {
-    struct tl_store_options options = {
-        .busy_ms = (uint32_t)tl_config_int(cli->cfg, "store.busy_ms"),
-        .queue_bytes = (size_t)tl_config_int(cli->cfg, "store.queue_bytes"),
-        .read_only = read_only,
-        .clock = cli->clock,
-        .log = &cli->log,
-    };
-    return tl_store_open(tl_config_str(cli->cfg, "store"), &options, out, err);
+    return tl_config_open_store(cli->cfg, read_only, cli->clock, &cli->log, out, err);
 }
 
 /* ---- options ---- */
@@ -200,14 +194,14 @@ static enum tl_status parse_options(struct tl_cli_values *v, int argc, char **ar
     return TL_OK;
 }
 
-static enum tl_status apply_settings(struct tl_cli *cli, struct tl_err *err)
+static enum tl_status apply_settings(const struct tl_cli *cli, struct tl_config *cfg, struct tl_err *err)
 {
     for (size_t i = 0; i < cli->values->n; i++) {
         const struct tl_option *o = cli->values->option[i];
         if (!o->setting || !cli->values->value[i]) continue;
         char flag[48];
         snprintf(flag, sizeof flag, "--%s", o->name);
-        enum tl_status st = tl_config_flag(cli->cfg, o->setting, cli->values->value[i], flag, err);
+        enum tl_status st = tl_config_flag(cfg, o->setting, cli->values->value[i], flag, err);
         if (st != TL_OK) return st;
     }
     return TL_OK;
@@ -306,15 +300,24 @@ static enum tl_status check_args(const struct tl_cli *cli, struct tl_err *err)
     return TL_OK;
 }
 
+enum tl_status tl_cli_reload(const struct tl_cli *cli, char *const *envp, struct tl_config **out, struct tl_err *err)
+{
+    enum tl_status st = tl_config_load(tl_cli_opt(cli, "config"), envp, out, err);
+    if (st == TL_OK) st = apply_settings(cli, *out, err);
+    if (st == TL_OK) return TL_OK;
+    tl_config_free(*out);
+    *out = NULL;
+    return st;
+}
+
 static enum tl_status load_settings(struct tl_cli *cli, char *const *envp, struct tl_err *err)
 {
     enum tl_status st = TL_OK;
     if (cli->command->no_config)
         cli->cfg = tl_config_new();
     else
-        st = tl_config_load(tl_cli_opt(cli, "config"), envp, &cli->cfg, err);
+        st = tl_cli_reload(cli, envp, &cli->cfg, err);
     if (st == TL_OK && !cli->cfg) st = tl_fail(err, TL_NOMEM, "out of memory");
-    if (st == TL_OK && !cli->command->no_config) st = apply_settings(cli, err);
     if (st != TL_OK) return st;
     cli->log.fd = STDERR_FILENO;
     if (!tl_log_level_parse(tl_config_str(cli->cfg, "log.level"), &cli->log.level)) cli->log.level = TL_LOG_INFO;

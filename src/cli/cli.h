@@ -84,6 +84,10 @@ const char *tl_cli_arg(const struct tl_cli *, unsigned i);
 TL_MUSTCHECK enum tl_status tl_cli_open_store(const struct tl_cli *, bool read_only, struct tl_store **out,
                                               struct tl_err *err);
 
+/* [own] *out: the settings as they are now: file, environment and the options that were given. */
+TL_MUSTCHECK enum tl_status tl_cli_reload(const struct tl_cli *, char *const *envp, struct tl_config **out,
+                                          struct tl_err *err);
+
 /* From now on SIGINT and SIGTERM only set a flag (a second one ends the process); the flag. Any thread may ask. */
 void tl_cli_catch_interrupt(void);
 bool tl_cli_interrupted(void);

@@ -194,11 +194,57 @@ static const struct tl_example lock_examples[] = {
     {"tierline lock list", "Shows every lease that is held now."},
     {0},
 };
+static const struct tl_option token_options[] = {
+    {"scope", 0, TL_VALUE_CHOICE, "SCOPE", "create: what it may: read; write, which has read; admin, which has both",
+     NULL, "read|write|admin", 0, 0},
+    {"expires", 0, TL_VALUE_TEXT, "WHEN", "create: 90d, 12h, a date (its beginning, UTC), or never (the default)", NULL,
+     NULL, 0, 0},
+    OPT_JSON,
+    OPT_END,
+};
+static const struct tl_example token_examples[] = {
+    {"tierline token create dashboard --scope read --expires 90d",
+     "Prints a new token; its hash goes into auth.tokens."},
+    {"tierline token revoke dashboard", "Running servers refuse it within a second."},
+    {0},
+};
 static const struct tl_option doctor_options[] = {
     {"adopt-store", 0, TL_VALUE_FLAG, NULL, "Let this store take over the Redis prefix (after a restore)", NULL, NULL,
      0, 0},
     OPT_JSON,
     OPT_END,
+};
+
+static const struct tl_option serve_options[] = {
+    {"listen", 'l', TL_VALUE_TEXT, "ADDRESS", "Where to listen: HOST:PORT, unix:/path; several parted by commas",
+     "server.listen", NULL, 0, 0},
+    OPT_END,
+};
+static const struct tl_example serve_examples[] = {
+    {"tierline serve --listen 127.0.0.1:8080", "on this machine alone"},
+    {"tierline serve --listen unix:/run/tierline.sock --redis redis://127.0.0.1", "behind a proxy, one of several"},
+    {0},
+};
+static const struct tl_option watch_options[] = {
+    {"since", 0, TL_VALUE_TEXT, "POSITION", "Everything after this position, instead of how it stands", NULL, NULL, 0,
+     0},
+    OPT_JSON,
+    OPT_QUIET,
+    OPT_END,
+};
+static const struct tl_example watch_examples[] = {
+    {"tierline watch --redis redis://127.0.0.1", "every job"},
+    {"tierline watch task/daily-1700000000000-1a2b --json", "one, to its end"},
+    {0},
+};
+
+static const struct tl_option worker_options[] = {
+    {"workers", 'w', TL_VALUE_TEXT, "N", "Threads that compute; 0: one per core", "calc.workers", NULL, 0, 0},
+    OPT_END,
+};
+static const struct tl_example worker_examples[] = {
+    {"tierline worker --redis redis://127.0.0.1", "Runs the jobs that any process hands in, and the schedules."},
+    {0},
 };
 
 static const struct tl_command commands[] = {
@@ -218,7 +264,8 @@ static const struct tl_command commands[] = {
      "Computes indicators of many symbols in parallel, each over its whole history, and keeps them in the store. What "
      "is fresh there is not computed again, so a calculation that was stopped goes on where it was. Items that fail "
      "(too few bars, no factors for an adjustment) do not stop the others; they are listed at the end and make the "
-     "exit code 1.",
+     "exit code 1. With a Redis, calculations that run at once on one store share the work: each indicator is computed "
+     "by one of them, and what a killed one was at is taken over after calc.lease_ms.",
      calc_options, calc_examples, tl_cmd_calc, false},
     {"get", "Show an indicator of a symbol, computing what is missing", "SYMBOL SPEC", 2, 2,
      "Prints the rows of an indicator, from the store when it is fresh there, computed otherwise. SPEC is a name with "
@@ -251,6 +298,38 @@ static const struct tl_command commands[] = {
      "The exit code is the command's (128 and the signal's number when one ended it, 127 when it is not found), 5 when "
      "another holds the lease, 4 when it was lost, 6 when Redis cannot be reached.",
      lock_options, lock_examples, tl_cmd_lock, false},
+    {"serve", "Serve HTTP, WebSocket and events", "", 0, 0,
+     "The process that a web platform talks to: reads and computes indicators, runs jobs, lends its leases and its "
+     "computing once to programs in any language, and pushes everything that happens. /api/v1/openapi.json describes "
+     "the "
+     "API, docs/protocol.md the WebSocket.\n\n"
+     "It listens on server.listen, this machine alone unless told otherwise; beyond it only with tokens (tierline "
+     "token) "
+     "or keys for JWTs. SIGTERM and SIGINT say goodbye to clients, hand a job over and end within ten seconds; SIGHUP "
+     "reads the settings anew. Sockets of systemd are taken instead of server.listen.",
+     serve_options, serve_examples, tl_cmd_serve, false},
+    {"watch", "Show events as they happen", "[TOPIC...]", 0, 32,
+     "Topics are tasks (every job, without its items), task/ID, and market/SYMBOL; tasks unless told otherwise. "
+     "Progress "
+     "is a bar, everything else a line; --json prints the envelopes, one a line. One task alone is watched to its end. "
+     "Events of all processes come through the Redis that they share.",
+     watch_options, watch_examples, tl_cmd_watch, false},
+    {"worker", "Run jobs and schedules, without listening", "", 0, 0,
+     "Stays and runs jobs one after the other: those of the section [schedules] of the settings, and with a Redis "
+     "those "
+     "that other processes hand in. Several workers on one Redis share the jobs: each runs in one of them, and goes on "
+     "in another when that one is killed; a schedule is run by one. Everything is published as tasks.\n\n"
+     "SIGTERM and SIGINT hand the job under way over and end the process within ten seconds; SIGHUP reads the settings "
+     "anew.",
+     worker_options, worker_examples, tl_cmd_worker, false},
+    {"token", "Create, list and revoke the tokens of the server", "create NAME | list | revoke NAME", 1, 2,
+     "Bearer tokens for HTTP and WebSocket, in the file that auth.tokens names. The file has their hashes alone: a "
+     "token "
+     "is shown once, when it is created. Running servers follow the file within a second.\n\n"
+     "revoke takes the name or the id that list shows. Exit code 5 when the name is taken, 3 when there is none, 6 "
+     "when "
+     "others may read or write the file.",
+     token_options, token_examples, tl_cmd_token, false},
     {"doctor", "Check each configured component and say how to mend it", "", 0, 0,
      "Checks the settings, the store and Redis: reachable, writable, the right version, memory policy, permissions for "
      "scripts and channels, and whether the Redis prefix belongs to this store. Each problem comes with what to do "

@@ -1,72 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `tierline get`: an indicator of one symbol, through the tiers: Redis, where one is configured, then the store;
- * computed and kept when none has it fresh. Without a store only Redis is asked, which knows the version that is fresh.
+ * computed, once for all who ask at the time, and kept when none has it fresh. Without a store only Redis is asked,
+ * which knows the version that is fresh.
  */
 #include "base/err.h"
+#include "base/util.h"
 #include "cli/commands.h"
 #include "cli/request.h"
 #include "cache/series_entry.h"
 #include "cli/rows.h"
 #include "cli/tiers.h"
-#include "schedule/run.h"
+#include "schedule/present.h"
+#include "schedule/symbol.h"
 
-enum { DEADLINE_MS = 10000 };
-
-struct got {
-    struct tl_cli *cli;
-    enum tl_freshness freshness;
-    const struct tl_run *run;
-    const struct tl_run_item *item;
-};
-
-static double value_at(const void *ctx, size_t row, unsigned column)
-{
-    const struct tl_series *s = &((const struct got *)ctx)->item->series;
-    return s->rows[row * s->columns + column];
-}
-
-static void json_head(const void *ctx, struct tl_json *j)
-{
-    const struct got *g = ctx;
-    const struct tl_series *s = &g->item->series;
-    char spec[TL_SPEC_MAX] = "";
-    tl_spec_format(&g->item->spec, spec, sizeof spec);
-    int64_t age_ms = tl_clock_wall_ms(g->cli->clock) - s->computed_ms;
-    tl_json_key(j, "symbol");
-    tl_json_cstr(j, g->run->symbol.text);
-    tl_json_key(j, "freq");
-    tl_json_cstr(j, tl_freq_name(g->run->freq));
-    tl_json_key(j, "adjust");
-    tl_json_cstr(j, tl_adjust_name(g->run->adjust));
-    tl_json_key(j, "spec");
-    tl_json_cstr(j, spec);
-    tl_rows_json_version(j, s->version);
-    tl_json_key(j, "source");
-    tl_json_cstr(j, tl_source_name(g->item->source));
-    tl_json_key(j, "freshness");
-    tl_json_cstr(j, tl_freshness_name(g->freshness));
-    tl_json_key(j, "age_ms");
-    tl_json_i64(j, age_ms > 0 ? age_ms : 0);
-}
+enum { DEADLINE_MS = 10000, COMPUTE_MS = 60000 };
 
 static enum tl_status print_item(struct tl_cli *cli, const struct tl_run *run, enum tl_freshness freshness,
                                  struct tl_err *err)
 {
     const struct tl_run_item *item = &run->items[0];
-    const struct tl_series *s = &item->series;
-    if (s->first_bar > run->view.bars.n || s->n != run->view.bars.n - s->first_bar)
-        return tl_fail(err, TL_CORRUPT, "%s: the stored series has %zu rows from bar %llu on, the bars are %zu",
-                       run->symbol.text, s->n, (unsigned long long)s->first_bar, run->view.bars.n);
-    struct got g = {.cli = cli, .freshness = freshness, .run = run, .item = item};
-    struct tl_rows rows = {.view = &run->view,
-                           .ts = run->view.bars.ts_ms + s->first_bar,
-                           .n = s->n,
-                           .columns = item->spec.info->n_outputs,
-                           .names = item->spec.info->outputs,
-                           .at = value_at,
-                           .json_head = json_head,
-                           .ctx = &g};
-    return tl_rows_print(cli, &rows, err);
+    struct tl_series_shown shown = {.symbol = run->symbol,
+                                    .freq = run->freq,
+                                    .adjust = run->adjust,
+                                    .spec = item->spec,
+                                    .series = &item->series,
+                                    .view = &run->view,
+                                    .source = item->source,
+                                    .freshness = freshness,
+                                    .age_ms = tl_clock_wall_ms(cli->clock) - item->series.computed_ms};
+    struct tl_grid grid;
+    enum tl_status st = tl_present_series(&shown, &grid, err);
+    return st == TL_OK ? tl_cli_grid(cli, &grid, &run->view, err) : st;
 }
 
 /* ---- the tiers above the store ---- */
@@ -105,99 +69,79 @@ static enum tl_source source_of(enum tl_tier_id tier)
     return tier == TL_TIER_MEMORY ? TL_SOURCE_MEMORY : tier == TL_TIER_REDIS ? TL_SOURCE_REDIS : TL_SOURCE_STORE;
 }
 
-/* What a tier has of this very version is offered to the run; nothing else is. */
-static void offer_cached(struct tl_blocking *cache, struct tl_run *run, struct tl_store_reader *reader)
+/* ---- with a store ---- */
+
+static void on_indicators(struct tl_indicators *op)
 {
-    struct tiers_get g = {.call.begin = begin_get, .n = 1};
-    struct tl_bars_head head;
-    enum tl_freq source;
-    struct tl_series_key key;
-    if (run->provisional || tl_view_source(reader, &run->symbol, run->freq, &source, &head, NULL) != TL_OK) return;
-    tl_run_key(run, &run->items[0].spec, &key);
-    tl_cache_key_series(&key, &g.keys[0]);
-    g.min[0] = tl_bars_head_version(&head, run->adjust);
-    if (tl_blocking_run(cache, &g.call) != TL_OK && !g.items[0].value) return;
-    if (g.items[0].freshness != TL_FRESH) {
-        tl_value_unref(g.items[0].value);
-        return;
-    }
-    if (read_entry(&g.items[0], &run->items[0].offered, NULL) == TL_OK)
-        run->items[0].offered_from = source_of(g.items[0].source);
+    *(bool *)op->user = true;
 }
 
-static void begin_newest(struct tl_blocking_call *call, struct tl_cache *c)
+static enum tl_status get_shared(struct tl_cli *cli, struct tl_run *run, struct tl_store *store, bool writable,
+                                 struct tl_store_reader *reader, const struct tl_hours *hours, struct tl_err *err)
 {
-    *(uint64_t *)call->ctx = tl_generations_newest(c->generations);
-    tl_blocking_end(call, TL_OK);
-}
-
-static uint64_t newest_generation(struct tl_blocking *cache)
-{
-    uint64_t newest = 0;
-    struct tl_blocking_call call = {.begin = begin_newest, .ctx = &newest};
-    return tl_blocking_run(cache, &call) == TL_OK ? newest : 0;
-}
-
-struct tiers_put {
-    struct tl_blocking_call call;
-    const struct tl_run *run;
-};
-
-static void begin_put(struct tl_blocking_call *call, struct tl_cache *c)
-{
-    const struct tl_run *run = ((struct tiers_put *)(void *)call)->run;
-    tl_blocking_end(call, tl_run_share(run, c));
-}
-
-/* A result that cannot be kept is still a result: the user is told, the answer stands. */
-static void keep_result(struct tl_cli *cli, struct tl_store *store, struct tl_blocking *cache, bool writable,
-                        const struct tl_run *run)
-{
-    struct tl_store_put_item item;
-    struct tl_store_put put = {.items = &item};
-    struct tl_err err;
-    if (tl_run_collect(run, &put) == 0) return;
-    if (!writable) {
+    struct tl_cli_session session;
+    struct tl_err redis;
+    bool done = false;
+    struct tl_indicator_item item = {.spec = run->items[0].spec};
+    struct tl_indicators op = {.symbol = run->symbol,
+                               .freq = run->freq,
+                               .adjust = run->adjust,
+                               .drop_suspended = run->drop_suspended,
+                               .want_rows = true,
+                               .day_ms = INT64_MIN,
+                               .sessions = &hours->view,
+                               .deadline_ms = COMPUTE_MS,
+                               .count = 1,
+                               .items = &item,
+                               .cb = on_indicators,
+                               .user = &done};
+    op.want_kept = writable;
+    enum tl_status st = tl_cli_session_open(cli, store, writable, 1, NULL, &session, &redis, err);
+    if (st != TL_OK) return st;
+    if (redis.status != TL_OK) tl_cli_warn(cli, "going on without Redis: %s", redis.text);
+    tl_indicators_get(session.scheduler, &op);
+    while (!done) uv_run(&session.loop, UV_RUN_ONCE);
+    tl_cli_session_close(&session);
+    /* A result that cannot be kept is still a result: the user is told, the answer stands. */
+    if (op.kept != TL_OK) tl_cli_warn(cli, "the result was not kept: %s", op.kept_err.text);
+    if (item.source == TL_SOURCE_COMPUTED && !writable)
         tl_cli_warn(cli, "the store cannot be written: the result was not kept");
-        return;
-    }
-    if (tl_store_write(store, &put, &err) != TL_OK) {
-        tl_cli_warn(cli, "the result was not kept: %s", err.text);
-        return;
-    }
-    struct tiers_put share = {.call.begin = begin_put, .run = run};
-    if (cache && tl_blocking_run(cache, &share.call) != TL_OK)
-        tl_cli_warn(cli, "the result was not shared through Redis");
+    run->items[0].source = item.source;
+    run->items[0].series = item.series;
+    if (op.status != TL_OK) return tl_fail(err, op.status, "%s", op.err.text);
+    if (item.status != TL_OK)
+        return tl_fail(err, item.status, "%s %s: %s", run->symbol.text, tl_cli_arg(cli, 1), item.err.text);
+    tl_view_init(&run->view);
+    st = tl_present_view(&run->items[0].series, reader, &run->symbol, run->freq, run->adjust, run->provisional,
+                         &hours->view, &run->view, err);
+    return st == TL_OK ? print_item(cli, run, item.freshness, err) : st;
+}
+
+/* With the bar that is not final: for this answer alone. */
+static enum tl_status get_provisional(struct tl_cli *cli, struct tl_run *run, struct tl_store_reader *reader,
+                                      const struct tl_hours *hours, struct tl_err *err)
+{
+    enum tl_status st = tl_run_symbol(run, reader, &hours->view, cli->clock, err);
+    if (st == TL_OK && run->items[0].status != TL_OK)
+        st = tl_fail(err, run->items[0].status, "%s %s: %s", run->symbol.text, tl_cli_arg(cli, 1),
+                     run->items[0].err.text);
+    return st == TL_OK ? print_item(cli, run, TL_FRESH, err) : st;
 }
 
 static enum tl_status get(struct tl_cli *cli, struct tl_run *run, struct tl_err *err)
 {
-    struct tl_cli_hours hours;
-    enum tl_status st = tl_cli_sessions(cli, &hours, err);
+    struct tl_hours hours;
+    enum tl_status st = tl_hours_read(cli->cfg, &hours, err);
     struct tl_store *store = NULL;
     struct tl_store_reader *reader = NULL;
-    struct tl_blocking *cache = NULL;
     bool writable = false;
     if (st == TL_OK) st = tl_cli_open_store_for_results(cli, &store, &writable, err);
     if (st == TL_OK) st = tl_store_reader_new(store, &reader, err);
-    if (st == TL_OK && !tl_cli_no_redis(cli)) {
-        struct tl_err redis;
-        st = tl_cli_open_cache(cli, store, writable, NULL, &cache, &redis, err);
-        if (st == TL_OK && redis.status != TL_OK) tl_cli_warn(cli, "going on without Redis: %s", redis.text);
-        if (st == TL_OK) offer_cached(cache, run, reader);
-    }
-    if (st == TL_OK) {
-        if (cache) run->generation = newest_generation(cache);
-        st = tl_run_symbol(run, reader, &hours.view, cli->clock, err);
-        if (st == TL_OK && run->items[0].status != TL_OK) {
-            st = run->items[0].status;
-            (void)tl_fail(err, st, "%s %s: %s", run->symbol.text, tl_cli_arg(cli, 1), run->items[0].err.text);
-        }
-        if (st == TL_OK) keep_result(cli, store, cache, writable, run);
-        if (st == TL_OK) st = print_item(cli, run, TL_FRESH, err);
-        tl_run_release(run);
-    }
-    tl_blocking_close(cache);
+    tl_view_init(&run->view);
+    if (st == TL_OK)
+        st = run->provisional ? get_provisional(cli, run, reader, &hours, err)
+                              : get_shared(cli, run, store, writable, reader, &hours, err);
+    tl_run_release(run);
     tl_store_reader_free(reader);
     tl_store_close(store);
     return st;

@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/out.h"
+#include "cli/tiers.h"
 
 #include "base/err.h"
 #include "base/json.h"
@@ -12,6 +13,8 @@
 #include "market/tz.h"
 
 #include <inttypes.h>
+
+enum { TELL_MS = 3000 };
 
 struct import {
     struct tl_cli *cli;
@@ -137,6 +140,24 @@ static enum tl_status print_summary(const struct tl_cli *cli, bool bars, const s
     return st;
 }
 
+/* Tells Redis, and through it everybody (market.update.v1), what is new in the store. Without a Redis, or while it is
+ * away, others learn it by following the store. */
+static void tell_others(struct tl_cli *cli, struct tl_store *store)
+{
+    struct tl_cli_session session;
+    struct tl_err redis, err;
+    if (tl_cli_no_redis(cli)) return;
+    if (tl_cli_session_open(cli, store, true, 1, NULL, &session, &redis, &err) != TL_OK) {
+        tl_cli_warn(cli, "Redis was not told: %s", err.text);
+        return;
+    }
+    uint64_t until = tl_clock_mono_ns(cli->clock) + TELL_MS * UINT64_C(1000000);
+    while (redis.status == TL_OK && !tl_versions_told(session.cache) && tl_clock_mono_ns(cli->clock) < until)
+        uv_run(&session.loop, UV_RUN_ONCE);
+    if (redis.status != TL_OK) tl_cli_warn(cli, "Redis was not told: %s", redis.text);
+    tl_cli_session_close(&session);
+}
+
 enum tl_status tl_cmd_import(struct tl_cli *cli, struct tl_err *err)
 {
     struct import im = {.cli = cli, .shown_max = (uint64_t)tl_config_int(cli->cfg, "import.rejects_shown")};
@@ -151,8 +172,11 @@ enum tl_status tl_cmd_import(struct tl_cli *cli, struct tl_err *err)
     tl_cli_catch_interrupt();
     tl_progress_init(&im.bar, cli, "import", "B");
     st = tl_import_path(store, tl_cli_arg(cli, 0), &o, &sum, err);
-    tl_store_close(store);
     tl_progress_clear(&im.bar);
+    if (sum.stored.appended + sum.stored.changed + sum.stored.inserted + sum.stored.provisional > 0 ||
+        o.kind == TL_IMPORT_FACTORS)
+        tell_others(cli, store);
+    tl_store_close(store);
     if (im.hidden > 0) tl_cli_hint(cli, "%" PRIu64 " more rejected rows; --errors lists all", im.hidden);
     if (st != TL_OK && st != TL_SOME_FAILED && sum.files == sum.files_failed) return st;
     if (st == TL_CANCELLED) tl_cli_warn(cli, "stopped; the files before are in the store");

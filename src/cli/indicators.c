@@ -5,19 +5,13 @@
 #include "cli/out.h"
 
 #include "base/err.h"
-#include "base/json.h"
 #include "base/num.h"
 #include "base/util.h"
 #include "config/choice.h"
+#include "indicator/describe.h"
 
 #include <tierline/indicator.h>
 
-static const struct {
-    unsigned bit;
-    const char *name;
-} columns[] = {
-    {TL_IN_OPEN, "open"}, {TL_IN_HIGH, "high"}, {TL_IN_LOW, "low"}, {TL_IN_CLOSE, "close"}, {TL_IN_VOLUME, "volume"},
-};
 static const char *const ma_types[] = {"SMA", "EMA", "WMA", "DEMA", "TEMA"};
 
 static void put_value(struct tl_buf *b, const struct tl_param *p, double v)
@@ -30,62 +24,15 @@ static void put_value(struct tl_buf *b, const struct tl_param *p, double v)
         tl_buf_put(b, text, tl_num_format(text, v));
 }
 
-static const char *kind_name(enum tl_param_kind kind)
-{
-    return kind == TL_PARAM_INT ? "integer" : kind == TL_PARAM_REAL ? "real" : "ma_type";
-}
-
 static void put_inputs(struct tl_buf *b, unsigned inputs)
 {
     bool any = false;
-    for (size_t i = 0; i < TL_COUNT(columns); i++) {
-        if (!(inputs & columns[i].bit)) continue;
+    for (unsigned bit = TL_IN_OPEN; bit <= TL_IN_VOLUME; bit *= 2) {
+        if (!(inputs & bit)) continue;
         if (any) tl_buf_putc(b, ' ');
-        tl_buf_puts(b, columns[i].name);
+        tl_buf_puts(b, tl_indicator_input_name(bit));
         any = true;
     }
-}
-
-static void put_json(struct tl_json *j, const struct tl_indicator_info *info)
-{
-    tl_json_object(j);
-    tl_json_key(j, "name");
-    tl_json_cstr(j, info->name);
-    tl_json_key(j, "group");
-    tl_json_cstr(j, info->group);
-    tl_json_key(j, "title");
-    tl_json_cstr(j, info->title);
-    tl_json_key(j, "inputs");
-    tl_json_array(j);
-    for (size_t i = 0; i < TL_COUNT(columns); i++) {
-        if (info->inputs & columns[i].bit) tl_json_cstr(j, columns[i].name);
-    }
-    tl_json_array_end(j);
-    tl_json_key(j, "params");
-    tl_json_array(j);
-    for (unsigned i = 0; i < info->n_params; i++) {
-        const struct tl_param *p = &info->params[i];
-        tl_json_object(j);
-        tl_json_key(j, "name");
-        tl_json_cstr(j, p->name);
-        tl_json_key(j, "kind");
-        tl_json_cstr(j, kind_name(p->kind));
-        tl_json_key(j, "min");
-        tl_json_num(j, p->min);
-        tl_json_key(j, "max");
-        tl_json_num(j, p->max);
-        tl_json_key(j, "default");
-        tl_json_num(j, p->def);
-        tl_json_object_end(j);
-    }
-    tl_json_array_end(j);
-    tl_json_key(j, "outputs");
-    tl_json_array(j);
-    for (unsigned i = 0; i < info->n_outputs; i++) tl_json_cstr(j, info->outputs[i]);
-    tl_json_array_end(j);
-    tl_json_key(j, "integer");
-    tl_json_bool(j, info->integer);
-    tl_json_object_end(j);
 }
 
 static enum tl_status print_json(struct tl_cli *cli, const struct tl_indicator_info *only, struct tl_err *err)
@@ -95,10 +42,10 @@ static enum tl_status print_json(struct tl_cli *cli, const struct tl_indicator_i
     tl_buf_init(&b, 0);
     tl_json_init(&j, &b);
     if (only) {
-        put_json(&j, only);
+        tl_indicator_json(&j, only);
     } else {
         tl_json_array(&j);
-        for (size_t i = 0; i < tl_indicator_count(); i++) put_json(&j, tl_indicator_at(i));
+        for (size_t i = 0; i < tl_indicator_count(); i++) tl_indicator_json(&j, tl_indicator_at(i));
         tl_json_array_end(&j);
     }
     enum tl_status st = tl_out_json(cli, &b, err);
@@ -191,7 +138,7 @@ static enum tl_status print_one(struct tl_cli *cli, const struct tl_indicator_in
             const struct tl_param *p = &info->params[i];
             const double values[] = {p->def, p->min, p->max};
             tl_table_cell(&t, p->name);
-            tl_table_cell(&t, p->kind == TL_PARAM_MA_TYPE ? "moving average" : kind_name(p->kind));
+            tl_table_cell(&t, p->kind == TL_PARAM_MA_TYPE ? "moving average" : tl_param_kind_name(p->kind));
             for (size_t k = 0; k < TL_COUNT(values); k++) {
                 tl_buf_clear(&b);
                 put_value(&b, p, values[k]);

@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/out.h"
 #include "cli/tiers.h"
+#include "lock/describe.h"
 #include <tierline/lock.h>
 
 #include <signal.h>
@@ -229,18 +230,7 @@ static enum tl_status print_json(struct session *s, const struct tl_locks_list *
     tl_buf_init(&b, 0);
     tl_json_init(&j, &b);
     tl_json_array(&j);
-    for (size_t i = 0; i < op->n; i++) {
-        tl_json_object(&j);
-        tl_json_key(&j, "name");
-        tl_json_cstr(&j, op->items[i].name);
-        tl_json_key(&j, "holder");
-        tl_json_cstr(&j, op->items[i].holder);
-        tl_json_key(&j, "token");
-        tl_json_u64(&j, op->items[i].token);
-        tl_json_key(&j, "left_ms");
-        tl_json_u64(&j, op->items[i].left_ms);
-        tl_json_object_end(&j);
-    }
+    for (size_t i = 0; i < op->n; i++) tl_lease_json(&j, &op->items[i]);
     tl_json_array_end(&j);
     enum tl_status st = tl_out_json(s->cli, &b, &s->err);
     tl_buf_release(&b);
@@ -249,12 +239,13 @@ static enum tl_status print_json(struct session *s, const struct tl_locks_list *
 
 static enum tl_status print_table(struct session *s, const struct tl_locks_list *op)
 {
-    static const char *const heads[] = {"<name", "<holder", ">token", ">left"};
+    static const char *const heads[] = {"<name", "<of", "<holder", ">token", ">left"};
     char left[TL_HUMAN_MAX];
     struct tl_table t;
     tl_table_init(&t, TL_COUNT(heads), heads);
     for (size_t i = 0; i < op->n; i++) {
         tl_table_cell(&t, op->items[i].name);
+        tl_table_cell(&t, op->items[i].computation ? "computation" : "name");
         tl_table_cell(&t, op->items[i].holder);
         tl_table_cellf(&t, "%llu", (unsigned long long)op->items[i].token);
         tl_table_cell(&t, tl_human_seconds(left, (double)op->items[i].left_ms / 1e3));

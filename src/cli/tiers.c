@@ -5,94 +5,16 @@
 #include "base/err.h"
 #include "base/util.h"
 
-enum { READY_MS = 3000, RULES_MAX = 64, TYPE_MAX = 65 };
-
-struct rules {
-    struct tl_ttl_rule rule[RULES_MAX];
-    char type[RULES_MAX][TYPE_MAX];
-};
+enum { READY_MS = 3000 };
 
 bool tl_cli_no_store(const struct tl_cli *cli)
 {
-    return strcmp(tl_config_str(cli->cfg, "store"), "none") == 0;
+    return tl_config_no_store(cli->cfg);
 }
 
 bool tl_cli_no_redis(const struct tl_cli *cli)
 {
-    const char *url = tl_config_str(cli->cfg, "redis");
-    return !url[0] || strcmp(url, "none") == 0;
-}
-
-static enum tl_status one_time(const char *what, struct tl_str text, uint32_t *out, struct tl_err *err)
-{
-    int64_t ms;
-    text = tl_str_trim(text);
-    if (tl_str_eq(text, TL_STR("forever"))) {
-        *out = TL_FOREVER;
-        return TL_OK;
-    }
-    if (!tl_duration_parse(text, &ms) || ms < 1)
-        return tl_fail(err, TL_INVALID, "%s: '%.*s' is not a time like 500ms, 30s, 5m, 1h, 7d or forever", what,
-                       TL_STR_ARG(text));
-    *out = (uint32_t)TL_MIN(ms, (int64_t)TL_FOREVER - 1);
-    return TL_OK;
-}
-
-enum tl_status tl_cli_ttl(const char *what, struct tl_str text, struct tl_ttl *out, struct tl_err *err)
-{
-    uint32_t *const to[] = {&out->fresh_ms, &out->redis_ms, &out->store_ms};
-    struct tl_str part;
-    *out = (struct tl_ttl){.fresh_ms = 0};
-    for (size_t i = 0; tl_str_split(&text, '/', &part); i++) {
-        if (i == TL_COUNT(to)) return tl_fail(err, TL_INVALID, "%s: at most FRESH/REDIS/STORE", what);
-        enum tl_status st = one_time(what, part, to[i], err);
-        if (st != TL_OK) return st;
-    }
-    return TL_OK;
-}
-
-/* "tick_data=30s; *=5m/7d" */
-static enum tl_status parse_rules(struct tl_str text, struct rules *rules, size_t *n, struct tl_err *err)
-{
-    struct tl_str piece;
-    while (tl_str_split(&text, ';', &piece)) {
-        piece = tl_str_trim(piece);
-        if (piece.n == 0) continue;
-        const char *eq = memchr(piece.p, '=', piece.n);
-        struct tl_str type = tl_str_trim((struct tl_str){piece.p, eq ? (size_t)(eq - piece.p) : 0});
-        if (type.n == 0 || type.n >= TYPE_MAX || *n == RULES_MAX)
-            return tl_fail(err, TL_INVALID, "cache.ttl: '%.*s' is not TYPE=TIME (at most %d of them)",
-                           TL_STR_ARG(piece), RULES_MAX);
-        struct tl_ttl_rule *r = &rules->rule[*n];
-        memcpy(rules->type[*n], type.p, type.n);
-        r->data_type = tl_str_eq(type, TL_STR("*")) ? NULL : rules->type[*n];
-        struct tl_str times = {eq + 1, (size_t)(piece.p + piece.n - eq) - 1};
-        enum tl_status st = tl_cli_ttl("cache.ttl", times, &r->ttl, err);
-        if (st != TL_OK) return st;
-        ++*n;
-    }
-    return TL_OK;
-}
-
-enum tl_status tl_cli_cache_options(const struct tl_cli *cli, struct tl_cache_options *out, struct tl_err *err)
-{
-    struct rules *rules = tl_calloc(1, sizeof *rules);
-    if (!rules) return tl_fail(err, TL_NOMEM, "no memory for cache.ttl");
-    *out = (struct tl_cache_options){.redis_url = tl_config_str(cli->cfg, "redis"),
-                                     .prefix = tl_config_str(cli->cfg, "redis.prefix"),
-                                     .memory_bytes = (size_t)tl_config_int(cli->cfg, "cache.memory_bytes"),
-                                     .queue_bytes = (size_t)tl_config_int(cli->cfg, "cache.queue_bytes"),
-                                     .redis_timeout_ms = (uint32_t)tl_config_int(cli->cfg, "redis.timeout_ms"),
-                                     .rules = rules->rule};
-    enum tl_status st = parse_rules(tl_str(tl_config_str(cli->cfg, "cache.ttl")), rules, &out->n_rules, err);
-    if (st != TL_OK) tl_cli_cache_options_release(out);
-    return st;
-}
-
-void tl_cli_cache_options_release(struct tl_cache_options *o)
-{
-    free((void *)(uintptr_t)o->rules); /* the first member of struct rules */
-    o->rules = NULL;
+    return tl_config_no_redis(cli->cfg);
 }
 
 enum tl_status tl_cli_open_cache(const struct tl_cli *cli, struct tl_store *store, bool writable,
@@ -106,10 +28,72 @@ enum tl_status tl_cli_open_cache(const struct tl_cli *cli, struct tl_store *stor
         inside.adopt_store = how->adopt_store;
         inside.silent = how->silent;
     }
-    enum tl_status st = tl_cli_cache_options(cli, &o, err);
+    enum tl_status st = tl_cache_options_read(cli->cfg, &o, err);
     if (st != TL_OK) return st;
     o.read_only = !writable;
     st = tl_blocking_open_inside(&o, &inside, READY_MS, out, redis, err);
-    tl_cli_cache_options_release(&o);
+    tl_cache_options_release(&o);
+    return st;
+}
+
+/* ---- sessions ---- */
+
+enum { MEMORY_ALONE = 1 << 20 };
+
+struct ready {
+    bool over;
+    struct tl_err err;
+};
+
+static void on_ready(void *ctx, enum tl_status status, const struct tl_err *err)
+{
+    struct ready *r = ctx;
+    r->over = true;
+    r->err.status = status;
+    if (err) r->err = *err;
+}
+
+static void close_cache(void *cache)
+{
+    tl_cache_close(cache, NULL, NULL);
+}
+
+void tl_cli_session_close(struct tl_cli_session *s)
+{
+    if (s->scheduler)
+        tl_scheduler_close(s->scheduler, close_cache, s->cache);
+    else if (s->cache)
+        close_cache(s->cache);
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    int rc = uv_loop_close(&s->loop);
+    TL_ASSERT(rc == 0);
+}
+
+enum tl_status tl_cli_session_open(const struct tl_cli *cli, struct tl_store *store, bool writable, unsigned workers,
+                                   const struct tl_log *log, struct tl_cli_session *out, struct tl_err *redis,
+                                   struct tl_err *err)
+{
+    static const struct tl_log silent = {.level = TL_LOG_OFF, .fd = 2};
+    struct tl_cache_options co;
+    struct tl_cache_options_inside inside = {.clock = cli->clock, .log = log ? log : &silent, .store = store};
+    struct ready r = {.over = false};
+    *out = (struct tl_cli_session){.cache = NULL};
+    enum tl_status st = tl_cache_options_read(cli->cfg, &co, err);
+    if (st != TL_OK) return st;
+    co.read_only = !writable;
+    if (tl_cli_no_redis(cli)) co.memory_bytes = MEMORY_ALONE; /* nobody reads from it */
+    int rc = uv_loop_init(&out->loop);
+    if (rc != 0) st = tl_fail(err, TL_IO, "cannot start the event loop: %s", uv_strerror(rc));
+    if (rc == 0) st = tl_cache_open_inside(&out->loop, &co, &inside, &out->cache, err);
+    tl_cache_options_release(&co);
+    if (rc != 0) return st;
+    if (st == TL_OK) st = tl_cache_ready(out->cache, READY_MS, on_ready, &r);
+    while (st == TL_OK && !r.over) uv_run(&out->loop, UV_RUN_ONCE);
+    *redis = r.err;
+    if (st == TL_OK && r.err.status == TL_CONFLICT) st = tl_fail(err, TL_CONFLICT, "%s", r.err.text);
+    struct tl_scheduler_options so = {.workers = workers,
+                                      .lease_ms = (uint32_t)tl_config_int(cli->cfg, "calc.lease_ms")};
+    if (st == TL_OK) st = tl_scheduler_open(out->cache, &so, &out->scheduler, err);
+    if (st != TL_OK) tl_cli_session_close(out);
     return st;
 }

@@ -5,17 +5,26 @@
 
 #include "cache/blocking.h"
 #include "cli/cli.h"
+#include "schedule/once.h"
+#include "server/options.h"
 
 /* "none" in the settings. */
 bool tl_cli_no_store(const struct tl_cli *);
 bool tl_cli_no_redis(const struct tl_cli *);
 
-/* The cache's options of the settings. [own] rules: tl_cli_cache_options_release. */
-TL_MUSTCHECK enum tl_status tl_cli_cache_options(const struct tl_cli *, struct tl_cache_options *out,
-                                                 struct tl_err *err);
-void tl_cli_cache_options_release(struct tl_cache_options *);
-/* "30s", "5m/1d", "30m/7d/30d", "forever". INVALID names `what`. */
-TL_MUSTCHECK enum tl_status tl_cli_ttl(const char *what, struct tl_str text, struct tl_ttl *out, struct tl_err *err);
+/* A cache and a scheduler over an open store, on a loop that runs only inside these calls and uv_run. */
+struct tl_cli_session {
+    uv_loop_t loop;
+    struct tl_cache *cache;
+    struct tl_scheduler *scheduler;
+};
+/* Waits until Redis is in use or known not to be (redis says why). workers 0: one a core. log: NULL: silent. CONFLICT:
+ * the prefix belongs to another store. On failure nothing is open. */
+TL_MUSTCHECK enum tl_status tl_cli_session_open(const struct tl_cli *, struct tl_store *, bool writable,
+                                                unsigned workers, const struct tl_log *log, struct tl_cli_session *out,
+                                                struct tl_err *redis, struct tl_err *err);
+/* Keeps what is on its way, then closes. */
+void tl_cli_session_close(struct tl_cli_session *);
 
 /* Opens it over an open store (NULL: none) and waits until Redis is in use or known not to be: then there is one
  * warning. how (may be NULL): adopt_store, silent. CONFLICT: the prefix belongs to another store. */

@@ -2,6 +2,7 @@
 /* The wrapped allocator: counts down to one failure. Frees are not touched. */
 #include "alloc.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 void *__real_malloc(size_t n);
@@ -11,8 +12,8 @@ void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t n);
 
-static long left = -1;
-static bool failed;
+static atomic_long left = -1;
+static atomic_bool failed;
 
 void fault_alloc_arm(long n)
 {
@@ -28,7 +29,7 @@ bool fault_alloc_disarm(void)
 
 static bool fail_now(void)
 {
-    if (left < 0 || left-- > 0) return false;
+    if (atomic_load_explicit(&left, memory_order_relaxed) < 0 || atomic_fetch_sub(&left, 1) != 0) return false;
     failed = true;
     return true;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Memory that runs out at a chosen allocation. Linked with --wrap for malloc, calloc and realloc, so it covers the
- * project's own code and not the C library or other shared ones. One thread. */
+ * project's own code and not the C library or other shared ones. Any thread. */
 #ifndef TL_TESTS_FAULT_ALLOC_H
 #define TL_TESTS_FAULT_ALLOC_H
 

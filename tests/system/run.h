@@ -63,22 +63,40 @@ static inline char *run_text_of(int fd)
     return text;
 }
 
+enum { RUN_ENV_ALL = RUN_ENV_MAX + 12 };
+
+/* [own] each text and env[n]: NULL. */
+static inline void run_env(const struct run *r, char *env[RUN_ENV_ALL])
+{
+    char text[1100];
+    size_t n = 0; /* the first of two of one name counts: extra_env may set PATH or TERM anew */
+    memset(env, 0, RUN_ENV_ALL * sizeof *env);
+    for (size_t i = 0; i < RUN_ENV_MAX && r->extra_env[i]; i++) env[n++] = strdup(r->extra_env[i]);
+    const char *const usual[][2] = {{"HOME", r->dir},
+                                    {"TMPDIR", r->dir},
+                                    {"TIER", getenv("TL_TEST_BINARY")},
+                                    {"PATH", "/usr/local/bin:/usr/bin:/bin"},
+                                    {"TERM", "xterm"}};
+    for (size_t i = 0; i < 5; i++) {
+        snprintf(text, sizeof text, "%s=%s", usual[i][0], usual[i][1]);
+        env[n++] = strdup(text);
+    }
+    for (char **e = environ; *e; e++) {
+        bool sanitizer = strstr(*e, "SAN_OPTIONS=") != NULL && strcspn(*e, "=") < 14;
+        if (sanitizer && n < RUN_ENV_ALL - 1) env[n++] = strdup(*e);
+    }
+}
+
+static inline void run_env_free(char *env[RUN_ENV_ALL])
+{
+    for (size_t i = 0; env[i]; i++) free(env[i]);
+}
+
 /* argv[0] is found on PATH unless it has a slash. */
 static inline pid_t run_start(struct run *r, const char *const argv[], int *out_fd, int *err_fd)
 {
-    static char home[80], tmp[80], self[1100], path[] = "PATH=/usr/local/bin:/usr/bin:/bin", term[] = "TERM=xterm";
-    snprintf(home, sizeof home, "HOME=%s", r->dir);
-    snprintf(tmp, sizeof tmp, "TMPDIR=%s", r->dir);
-    snprintf(self, sizeof self, "TIER=%s", getenv("TL_TEST_BINARY"));
-    char *env[RUN_ENV_MAX + 12] = {NULL}, *copies[RUN_ENV_MAX] = {NULL};
-    size_t n = 0; /* the first of two of one name counts: extra_env may set PATH or TERM anew */
-    for (size_t i = 0; i < RUN_ENV_MAX && r->extra_env[i]; i++) env[n++] = copies[i] = strdup(r->extra_env[i]);
-    char *const usual[] = {home, tmp, self, path, term};
-    for (size_t i = 0; i < 5; i++) env[n++] = usual[i];
-    for (char **e = environ; *e; e++) {
-        bool sanitizer = strstr(*e, "SAN_OPTIONS=") != NULL && strcspn(*e, "=") < 14;
-        if (sanitizer && n < RUN_ENV_MAX + 11) env[n++] = *e;
-    }
+    char *env[RUN_ENV_ALL];
+    run_env(r, env);
     char *args[RUN_ARGS_MAX + 1] = {NULL};
     for (size_t i = 0; argv[i]; i++) args[i] = strdup(argv[i]);
 
@@ -104,7 +122,7 @@ static inline pid_t run_start(struct run *r, const char *const argv[], int *out_
     assert_int_equal(rc, 0);
     posix_spawn_file_actions_destroy(&actions);
     for (size_t i = 0; args[i]; i++) free(args[i]);
-    for (size_t i = 0; i < RUN_ENV_MAX; i++) free(copies[i]);
+    run_env_free(env);
     return pid;
 }
 

@@ -7,8 +7,8 @@
 
 #include <sys/stat.h>
 
-static const char *const commands[] = {"sample",     "import", "calc",       "get",  "bars",   "symbols",
-                                       "indicators", "config", "completion", "help", "version"};
+static const char *const commands[] = {"sample",     "import", "calc",       "get",  "bars",    "symbols",
+                                       "indicators", "config", "completion", "help", "version", "token"};
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
 static int setup(void **state)
